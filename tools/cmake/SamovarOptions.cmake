@@ -1,0 +1,26 @@
+# What every target of the project is built with. Nothing here leaks into a user's build: all of it is PRIVATE to our targets.
+
+if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "Build type" FORCE)
+endif()
+
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
+set(CMAKE_LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/lib)
+
+find_package(Threads REQUIRED)
+find_package(Boost 1.74 REQUIRED)
+find_program(FLATC flatc REQUIRED)
+
+# samovar_target(NAME): the house's compile options.
+function(samovar_target name)
+  target_compile_features(${name} PUBLIC cxx_std_20)
+  set_target_properties(${name} PROPERTIES
+    CXX_EXTENSIONS OFF POSITION_INDEPENDENT_CODE ON CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
+  target_compile_options(${name} PRIVATE -Wall -Wextra -Wno-missing-field-initializers
+    $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>  # false on std::string in GCC 12 (GCC bug 105329)
+    $<$<BOOL:${SAMOVAR_WERROR}>:-Werror>)
+  if(SAMOVAR_SANITIZE)
+    target_compile_options(${name} PRIVATE -fsanitize=${SAMOVAR_SANITIZE} -fno-omit-frame-pointer)
+    target_link_options(${name} PRIVATE -fsanitize=${SAMOVAR_SANITIZE})
+  endif()
+endfunction()
