@@ -1,0 +1,65 @@
+// AdaptiveSpin: how long a waiter spins before it parks. A busy pool spins and an idle one costs no CPU.
+//
+// The budget follows a moving average of how long the waits have been: four times the average, at most `max_ns`; where waits
+// are longer than `max_ns` on average spinning would not catch them, so the budget falls to nothing and every sleep that
+// turns out short raises it again. One owner, no sharing.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "ipc/clock.h"
+#include "ipc/fence.h"
+
+namespace samovar::ipc {
+
+class AdaptiveSpin {
+ public:
+  explicit AdaptiveSpin(std::int64_t max_ns) : max_ns_(max_ns) {}
+
+  // Spins until `done()`, the budget is used up, or `keep_on()` says no (asked once in a block of looks).
+  // Returns whether done. A wait that ends within the first block reads no clock.
+  template <typename Done, typename KeepOn>
+  bool spin(Done&& done, KeepOn&& keep_on) {
+    for (int look = 0; look < kFirstBlock; ++look) {
+      if (done()) {
+        settle(0);
+        return true;
+      }
+    }
+    begin_ns_ = now_ns();
+    const std::int64_t budget_ns = budget();
+    for (std::int64_t waited_ns = 0; waited_ns < budget_ns && keep_on(); waited_ns = now_ns() - begin_ns_) {
+      for (int look = 0; look < kBlock; ++look) {
+        if (done()) {
+          settle(now_ns() - begin_ns_);
+          return true;
+        }
+        if (waited_ns > kPauseAfterNs) cpu_pause();
+      }
+    }
+    return false;
+  }
+
+  // After a sleep that followed a spin() in vain.
+  void slept() { settle(now_ns() - begin_ns_); }
+
+  std::int64_t budget() const { return average_ns_ > max_ns_ ? 0 : std::min(max_ns_, kBudgetMinNs + 4 * average_ns_); }
+
+ private:
+  static constexpr int kFirstBlock = 256;  // about the time of a cache-line round trip
+  static constexpr int kBlock = 64;
+  static constexpr std::int64_t kBudgetMinNs = 5'000;
+  static constexpr std::int64_t kPauseAfterNs = 20'000;
+
+  void settle(std::int64_t waited_ns) {
+    // A single long pause must not end the spinning of a busy pool: it counts for at most 4 * max.
+    average_ns_ += (std::min(waited_ns, 4 * max_ns_) - average_ns_) / 8;
+  }
+
+  std::int64_t max_ns_;
+  std::int64_t average_ns_ = 0;
+  std::int64_t begin_ns_ = 0;
+};
+
+}  // namespace samovar::ipc

@@ -1,0 +1,27 @@
+// store_load_fence(): the one fence of the protocol. Of my store before it and your store before yours, at least one of us
+// sees the other's in the load that follows. Every use names its partner.
+#pragma once
+
+#include <atomic>
+
+namespace samovar::ipc {
+
+inline void store_load_fence() {
+#if defined(__SANITIZE_THREAD__)
+  // ThreadSanitizer does not understand fences; a sequentially consistent read-modify-write it does.
+  thread_local std::atomic<int> barrier{0};
+  barrier.fetch_add(1, std::memory_order_seq_cst);
+#else
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+#endif
+}
+
+inline void cpu_pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("isb" ::: "memory");
+#endif
+}
+
+}  // namespace samovar::ipc

@@ -1,0 +1,85 @@
+#include "ipc/handshake.h"
+
+#include <samovar_wire/control_generated.h>
+
+namespace samovar::ipc {
+namespace {
+
+std::string text(const flatbuffers::String* string) { return string ? string->str() : std::string(); }
+
+flatbuffers::Offset<void> pack(flatbuffers::FlatBufferBuilder& b, const Hello& m) {
+  const auto module = b.CreateString(m.module);
+  return wire::CreateHello(b, m.layout_hash, m.incarnation, m.worker, m.lane_bytes, m.payload_bytes_max,
+                           static_cast<std::uint64_t>(m.spin_max_ns), module)
+      .Union();
+}
+
+flatbuffers::Offset<void> pack(flatbuffers::FlatBufferBuilder& b, const Ready& m) {
+  std::vector<flatbuffers::Offset<wire::Method>> methods;
+  for (const std::string& name : m.methods) methods.push_back(wire::CreateMethod(b, b.CreateString(name)));
+  const auto python = b.CreateString(m.python);
+  return wire::CreateReady(b, m.layout_hash, python, b.CreateVector(methods)).Union();
+}
+
+flatbuffers::Offset<void> pack(flatbuffers::FlatBufferBuilder& b, const StartFailed& m) {
+  const auto reason = b.CreateString(m.reason);
+  const auto type = b.CreateString(m.type);
+  const auto message = b.CreateString(m.message);
+  return wire::CreateStartFailed(b, reason, type, message, b.CreateString(m.traceback)).Union();
+}
+
+flatbuffers::Offset<void> pack(flatbuffers::FlatBufferBuilder& b, const Stop&) { return wire::CreateStop(b).Union(); }
+
+wire::ControlBody body_type(const ControlMessage& message) {
+  constexpr wire::ControlBody kTypes[] = {wire::ControlBody::Hello, wire::ControlBody::Ready, wire::ControlBody::StartFailed,
+                                          wire::ControlBody::Stop};
+  return kTypes[message.index()];
+}
+
+Hello unpack(const wire::Hello& m) {
+  return {.layout_hash = m.layout_hash(),
+          .incarnation = m.incarnation(),
+          .worker = m.worker(),
+          .lane_bytes = m.lane_bytes(),
+          .payload_bytes_max = m.payload_bytes_max(),
+          .spin_max_ns = static_cast<std::int64_t>(m.spin_max_ns()),
+          .module = text(m.module_())};
+}
+
+Ready unpack(const wire::Ready& m) {
+  Ready ready{.layout_hash = m.layout_hash(), .python = text(m.python())};
+  if (m.methods()) {
+    for (const wire::Method* method : *m.methods()) ready.methods.push_back(text(method->name()));
+  }
+  return ready;
+}
+
+StartFailed unpack(const wire::StartFailed& m) {
+  return {.reason = text(m.reason()), .type = text(m.type()), .message = text(m.message()), .traceback = text(m.traceback())};
+}
+
+}  // namespace
+
+std::vector<std::uint8_t> encode_control(const ControlMessage& message) {
+  flatbuffers::FlatBufferBuilder builder;
+  const auto body = std::visit([&](const auto& m) { return pack(builder, m); }, message);
+  builder.Finish(wire::CreateControl(builder, body_type(message), body));
+  return {builder.GetBufferPointer(), builder.GetBufferPointer() + builder.GetSize()};
+}
+
+tl::expected<ControlMessage, std::string> decode_control(std::span<const std::uint8_t> bytes) {
+  flatbuffers::Verifier verifier(bytes.data(), bytes.size());
+  if (!wire::VerifyControlBuffer(verifier)) return tl::unexpected(std::string("a control message that is no FlatBuffer of control.fbs"));
+  const wire::Control* control = wire::GetControl(bytes.data());
+  if (!control->body()) return tl::unexpected(std::string("a control message without a body"));
+  switch (control->body_type()) {
+    case wire::ControlBody::Hello: return unpack(*control->body_as_Hello());
+    case wire::ControlBody::Ready: return unpack(*control->body_as_Ready());
+    case wire::ControlBody::StartFailed: return unpack(*control->body_as_StartFailed());
+    case wire::ControlBody::Stop: return Stop{};
+    case wire::ControlBody::NONE: break;
+  }
+  return tl::unexpected(std::string("a control message of an unknown kind"));
+}
+
+}  // namespace samovar::ipc

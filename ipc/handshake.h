@@ -1,0 +1,52 @@
+// Handshake: the messages over a worker's control socket, as plain structs; on the wire they are schemas/control.fbs.
+//
+//   host   -> worker   Hello, with the descriptors of HelloFd, in its order
+//   worker -> host     Ready, or StartFailed and exit
+//   host   -> worker   Stop (or the socket ends): finish the running call and end
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include <tl/expected.hpp>
+
+namespace samovar::ipc {
+
+enum HelloFd { kFdHostSegment, kFdWorkerSegment, kFdEvent, kFdHostProcess, kHelloFds };
+
+struct Hello {
+  std::uint64_t layout_hash = 0;
+  std::uint64_t incarnation = 0;
+  std::uint32_t worker = 0;
+  std::uint32_t lane_bytes = 0;
+  std::uint32_t payload_bytes_max = 0;
+  std::int64_t spin_max_ns = 0;
+  std::string module;
+};
+
+struct Ready {
+  std::uint64_t layout_hash = 0;
+  std::string python;
+  std::vector<std::string> methods;  // a method's number in a request is its place here, plus one
+};
+
+struct StartFailed {
+  std::string reason;
+  std::string type;
+  std::string message;
+  std::string traceback;
+};
+
+struct Stop {};
+
+using ControlMessage = std::variant<Hello, Ready, StartFailed, Stop>;
+
+std::vector<std::uint8_t> encode_control(const ControlMessage& message);
+
+// Verifies first. Fails: a sentence that says what is wrong with the bytes.
+tl::expected<ControlMessage, std::string> decode_control(std::span<const std::uint8_t> bytes);
+
+}  // namespace samovar::ipc

@@ -1,0 +1,128 @@
+#include "ipc/message.h"
+
+#include <array>
+#include <cstdlib>
+#include <cstring>
+
+#include <samovar_wire/request_generated.h>
+#include <samovar_wire/response_generated.h>
+
+namespace samovar::ipc {
+namespace {
+
+constexpr std::size_t kWords = kEnvelopeBytes / sizeof(std::uint64_t);
+
+// The envelope of one table, as a FlatBufferBuilder writes it for an empty payload, and where header and length stand in it.
+template <typename Table, typename Header>
+struct Envelope {
+  std::array<std::uint64_t, kWords> prefix{};
+  std::array<std::uint64_t, kWords> fixed{};  // all ones where the prefix must be equal
+  std::size_t header_at = 0;
+  std::size_t length_at = kEnvelopeBytes - sizeof(std::uint32_t);
+
+  template <typename Create, typename Finish>
+  Envelope(Create create, Finish finish) {
+    flatbuffers::FlatBufferBuilder builder(256);
+    builder.ForceDefaults(true);
+    const Header header{};
+    const std::uint8_t none = 0;
+    finish(builder, create(builder, &header, builder.CreateVector(&none, 0)));
+    if (builder.GetSize() != kEnvelopeBytes) std::abort();  // another FlatBuffers lays tables out differently
+    std::memcpy(prefix.data(), builder.GetBufferPointer(), kEnvelopeBytes);
+
+    const auto* table = flatbuffers::GetRoot<Table>(prefix.data());
+    header_at = static_cast<std::size_t>(reinterpret_cast<const char*>(table->header()) - reinterpret_cast<const char*>(prefix.data()));
+    std::array<char, kEnvelopeBytes> mask;
+    mask.fill('\xff');
+    std::memset(mask.data() + header_at, 0, sizeof(Header));
+    std::memset(mask.data() + length_at, 0, sizeof(std::uint32_t));
+    std::memcpy(fixed.data(), mask.data(), kEnvelopeBytes);
+  }
+
+  void write(const Header& header, std::span<const std::byte> payload, std::byte* out) const {
+    const auto length = static_cast<std::uint32_t>(payload.size());
+    std::memcpy(out, prefix.data(), kEnvelopeBytes);
+    std::memcpy(out + header_at, &header, sizeof header);
+    std::memcpy(out + length_at, &length, sizeof length);
+    if (length == 0) return;
+    const std::uint64_t zero = 0;  // padding is part of the record: nothing of an older one may show
+    std::memcpy(out + message_bytes(length) - sizeof zero, &zero, sizeof zero);
+    std::memcpy(out + kEnvelopeBytes, payload.data(), length);
+  }
+
+  bool read(std::span<const std::byte> message, Header& header, std::span<const std::byte>& payload) const {
+    if (message.size() >= kEnvelopeBytes && is_canonical(message.data())) {
+      std::uint32_t length;
+      std::memcpy(&length, message.data() + length_at, sizeof length);
+      if (length > message.size() - kEnvelopeBytes) return false;
+      std::memcpy(&header, message.data() + header_at, sizeof header);
+      payload = message.subspan(kEnvelopeBytes, length);
+      return true;
+    }
+    return read_foreign(message, header, payload);
+  }
+
+ private:
+  bool is_canonical(const std::byte* message) const {
+    std::uint64_t differs = 0;
+    for (std::size_t i = 0; i < kWords; ++i) {
+      std::uint64_t word;
+      std::memcpy(&word, message + i * sizeof word, sizeof word);
+      differs |= (word & fixed[i]) ^ prefix[i];
+    }
+    return differs == 0;
+  }
+
+  static bool read_foreign(std::span<const std::byte> message, Header& header, std::span<const std::byte>& payload) {
+    const auto* data = reinterpret_cast<const std::uint8_t*>(message.data());
+    flatbuffers::Verifier verifier(data, message.size());
+    if (!verifier.VerifyBuffer<Table>(nullptr)) return false;
+    const auto* table = flatbuffers::GetRoot<Table>(data);
+    header = *table->header();
+    payload = {};
+    if (const auto* bytes = table->payload()) payload = std::as_bytes(std::span(bytes->data(), bytes->size()));
+    return true;
+  }
+};
+
+const Envelope<wire::Request, wire::RequestHeader> kRequest(wire::CreateRequest, wire::FinishRequestBuffer);
+const Envelope<wire::Response, wire::ResponseHeader> kResponse(wire::CreateResponse, wire::FinishResponseBuffer);
+
+}  // namespace
+
+void write_request(const Request& request, std::byte* out) {
+  const wire::RequestHeader header(request.call_id, request.deadline_ns, 0, request.method,
+                                   static_cast<std::uint8_t>(request.kind), request.flags);
+  kRequest.write(header, request.payload, out);
+}
+
+void write_response(const Response& response, std::byte* out) {
+  const wire::ResponseHeader header(response.call_id, response.service_ns, 0, 0, static_cast<std::uint8_t>(response.kind),
+                                    static_cast<std::uint8_t>(response.status));
+  kResponse.write(header, response.payload, out);
+}
+
+bool read_request(std::span<const std::byte> message, Request& out) {
+  wire::RequestHeader header;
+  if (!kRequest.read(message, header, out.payload)) return false;
+  if (header.kind() > kKindMax) return false;
+  out.call_id = header.call_id();
+  out.deadline_ns = header.deadline_ns();
+  out.method = header.method();
+  out.kind = static_cast<Kind>(header.kind());
+  out.flags = header.flags();
+  return true;
+}
+
+bool read_response(std::span<const std::byte> message, Response& out) {
+  wire::ResponseHeader header;
+  if (!kResponse.read(message, header, out.payload)) return false;
+  if (header.kind() > kKindMax || header.status() > kStatusMax) return false;
+  out.call_id = header.call_id();
+  out.service_ns = header.service_ns();
+  out.kind = static_cast<Kind>(header.kind());
+  out.status = static_cast<Status>(header.status());
+  return true;
+}
+
+}  // namespace samovar::ipc

@@ -1,0 +1,86 @@
+#include "ipc/segment.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <string>
+
+#include "ipc/layout.h"
+
+#ifndef F_SEAL_FUTURE_WRITE
+#define F_SEAL_FUTURE_WRITE 0x0010
+#endif
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#define MADV_POPULATE_WRITE 23
+#endif
+
+namespace samovar::ipc {
+namespace {
+
+namespace bip = boost::interprocess;
+
+// What mapped_region asks of a thing to be mapped.
+class Mappable {
+ public:
+  Mappable(int fd, bip::mode_t mode) : fd_(fd), mode_(mode) {}
+  bip::mapping_handle_t get_mapping_handle() const { return bip::ipcdetail::mapping_handle_from_file_handle(fd_); }
+  bip::mode_t get_mode() const { return mode_; }
+
+ private:
+  int fd_;
+  bip::mode_t mode_;
+};
+
+}  // namespace
+
+SystemResult<Segment> Segment::map(const UniqueFd& fd, std::uint64_t bytes, Access access) {
+  struct stat status;
+  if (fstat(fd.get(), &status) != 0) return system_error("fstat of a segment");
+  if (static_cast<std::uint64_t>(status.st_size) < bytes) {
+    errno = EINVAL;  // pages past the end would be a SIGBUS
+    return system_error("segment smaller than announced");
+  }
+  Segment segment;
+  const bool writable = access == Access::read_write;
+  try {
+    segment.region_ = bip::mapped_region(Mappable(fd.get(), writable ? bip::read_write : bip::read_only),
+                                         writable ? bip::read_write : bip::read_only, 0, bytes);
+  } catch (const bip::interprocess_exception& error) {
+    errno = error.get_native_error();
+    return system_error("mmap of a segment");
+  }
+  if (writable) {
+    if (madvise(segment.data(), bytes, MADV_DONTFORK) != 0) return system_error("madvise(MADV_DONTFORK)");
+    if (madvise(segment.data(), bytes, MADV_DONTDUMP) != 0) return system_error("madvise(MADV_DONTDUMP)");
+  }
+  // Only spares the first calls their page faults; kernels before 5.14 do not know it.
+  madvise(segment.data(), bytes, writable ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
+  return segment;
+}
+
+SystemResult<UniqueFd> create_memfd(const char* name, std::uint64_t bytes) {
+  UniqueFd fd(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!fd) return system_error(std::string("memfd_create(") + name + ")");
+  if (ftruncate(fd.get(), static_cast<off_t>(bytes)) != 0) return system_error(std::string("ftruncate of ") + name);
+  if (fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) != 0) return system_error(std::string("sealing the size of ") + name);
+  return fd;
+}
+
+SystemResult<void> seal_future_write(const UniqueFd& fd) {
+  if (fcntl(fd.get(), F_ADD_SEALS, F_SEAL_FUTURE_WRITE) != 0) return system_error("F_SEAL_FUTURE_WRITE (needs Linux 5.1)");
+  void* mapping = mmap(nullptr, kPageBytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
+  if (mapping == MAP_FAILED) return {};
+  munmap(mapping, kPageBytes);
+  errno = EPERM;
+  return system_error("F_SEAL_FUTURE_WRITE does not hold: a sealed memfd could be mapped writable");
+}
+
+SystemResult<void> seal_seals(const UniqueFd& fd) {
+  if (fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SEAL) != 0) return system_error("F_SEAL_SEAL");
+  return {};
+}
+
+}  // namespace samovar::ipc
