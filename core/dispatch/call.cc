@@ -1,0 +1,122 @@
+#include "core/dispatch/call.h"
+
+#include <new>
+
+#include "core/errors.h"
+#include "ipc/doorbell.h"
+
+namespace samovar::core {
+
+void Call::OnStop::operator()() const { call->owner->cancelled(*call); }
+
+void Call::sleep(std::int64_t until_ns) {
+  const std::uint32_t word = word_.load(std::memory_order_acquire);
+  if ((word & kFutexBit) != 0 && (word & kPhaseMask) != done) ipc::futex_wait(word_, word, until_ns);
+}
+
+void Call::wake() { ipc::futex_wake_one(word_); }
+
+void Call::nudge() {
+  word_.fetch_and(~kFutexBit, std::memory_order_acq_rel);
+  ipc::futex_wake_one(word_);
+}
+
+Result<Reply> Call::take_outcome() {
+  if (error) {
+    Result<Reply> failed = tl::unexpected(std::move(*error));
+    drop_reference();
+    return failed;
+  }
+  return Reply(this);
+}
+
+void Call::drop_reference() {
+  // ACQ_REL: the last one sees what the others did to the call before it is used again.
+  if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) pool_->recycle(*this);
+}
+
+CallPool::CallPool() : free_(kNone), chunks_(std::make_unique<std::atomic<Call*>[]>(kChunksMax)) {}
+
+CallPool::~CallPool() {
+  for (std::uint32_t chunk = 0; chunk < chunk_count_.load(); ++chunk) delete[] chunks_[chunk].load();
+}
+
+Call* CallPool::acquire() {
+  Call* call = pop_free();
+  while (!call) {
+    if (!grow()) return nullptr;
+    call = pop_free();
+  }
+  users_.fetch_add(1, std::memory_order_relaxed);
+  call->word_.store(Call::claimed, std::memory_order_relaxed);
+  call->references_.store(2, std::memory_order_relaxed);
+  return call;
+}
+
+void CallPool::recycle(Call& call) {
+  call.error.reset();
+  call.callback.reset();
+  call.attempts = 0;
+  call.worker = -1;
+  push_free(call, call);
+  drop();
+}
+
+Call* CallPool::pop_free() {
+  std::uint64_t head = free_.load(std::memory_order_acquire);
+  for (;;) {
+    const auto index = static_cast<std::uint32_t>(head);
+    if (index == kNone) return nullptr;
+    Call& call = at(index);
+    // Another may pop this call meanwhile and change next_free_: then the tag has changed and the exchange fails.
+    const std::uint64_t next = ((head >> 32) + 1) << 32 | call.next_free_.load(std::memory_order_relaxed);
+    if (free_.compare_exchange_weak(head, next, std::memory_order_acquire, std::memory_order_acquire)) return &call;
+  }
+}
+
+void CallPool::push_free(Call& first, Call& last) {
+  std::uint64_t head = free_.load(std::memory_order_relaxed);
+  std::uint64_t next;
+  do {
+    last.next_free_.store(static_cast<std::uint32_t>(head), std::memory_order_relaxed);
+    next = ((head >> 32) + 1) << 32 | first.index_;
+    // RELEASE: pairs with the acquire in pop_free(); the recycled call and its next_free_ become visible.
+  } while (!free_.compare_exchange_weak(head, next, std::memory_order_release, std::memory_order_relaxed));
+}
+
+bool CallPool::grow() {
+  const std::uint32_t chunk = chunk_count_.fetch_add(1, std::memory_order_relaxed);
+  if (chunk >= kChunksMax) {
+    chunk_count_.fetch_sub(1, std::memory_order_relaxed);
+    return false;
+  }
+  Call* calls = new (std::nothrow) Call[kChunkCalls];
+  if (!calls) return false;  // the chunk stays empty: its indices are never given out
+  for (std::uint32_t i = 0; i < kChunkCalls; ++i) {
+    calls[i].pool_ = this;
+    calls[i].index_ = chunk * kChunkCalls + i;
+    calls[i].next_free_.store(calls[i].index_ + 1, std::memory_order_relaxed);
+  }
+  chunks_[chunk].store(calls, std::memory_order_release);
+  push_free(calls[0], calls[kChunkCalls - 1]);
+  return true;
+}
+
+void CallPool::drop() {
+  if (users_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+}
+
+}  // namespace samovar::core
+
+namespace samovar {
+
+PayloadKind Reply::kind() const { return static_cast<PayloadKind>(call_->response.kind); }
+std::span<const std::byte> Reply::data() const { return call_->response.payload; }
+std::string_view Reply::text() const {
+  return {reinterpret_cast<const char*>(data().data()), data().size()};
+}
+std::chrono::nanoseconds Reply::service_time() const { return std::chrono::nanoseconds(call_->response.service_ns); }
+int Reply::worker() const { return call_->worker; }
+void Reply::release() { std::exchange(call_, nullptr)->drop_reference(); }
+
+}  // namespace samovar

@@ -1,0 +1,214 @@
+// Call: one request and its one outcome, in memory private to the host. CallPool: where calls come from.
+//
+// A call is shared by the one who waits (a caller, a callback or a Reply) and by the dispatcher (queue or journal): one
+// reference each. Its phase is one word, on which everybody agrees who may write the outcome:
+//
+//   queued ──claim()──▶ claimed ──to_sent()──▶ sent ──claim()──▶ claimed ──finish()──▶ done
+//      ▲                   │                                        │
+//      └────to_queued()────┴──────────────────to_queued()───────────┘
+//
+// Exactly one thread succeeds in claim() and only it touches the outcome; after done nothing changes. So a call is finished
+// once, whether by its reply, its deadline, its stop_token or its worker's death.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <stop_token>
+
+#include <samovar/callback.h>
+#include <samovar/error.h>
+#include <samovar/reply.h>
+
+#include "ipc/clock.h"
+#include "ipc/fence.h"
+#include "ipc/message.h"
+
+namespace samovar::core {
+
+class CallPool;
+
+// Bytes that keep their capacity: small ones inline, larger ones on the heap once.
+class Buffer {
+ public:
+  // Room for `size` bytes, 8-aligned; the content is lost.
+  std::byte* reserve(std::size_t size) {
+    if (size <= sizeof inline_) return inline_;
+    if (size > capacity_) {
+      heap_ = std::make_unique_for_overwrite<std::byte[]>(size);
+      capacity_ = size;
+    }
+    return heap_.get();
+  }
+
+ private:
+  alignas(8) std::byte inline_[192];  // an envelope and 144 bytes
+  std::unique_ptr<std::byte[]> heap_;
+  std::size_t capacity_ = 0;
+};
+
+class alignas(ipc::kCacheLineBytes) Call {
+ public:
+  // Cancels the call from whichever thread requests the stop.
+  struct OnStop {
+    Call* call;
+    void operator()() const;
+  };
+
+  // --- constant from admission to recycling --------------------------------------------------------------------------
+  std::uint64_t ticket = 0;  // order of admission, and the call's id on the wire
+  std::int64_t deadline_ns = ipc::kNever;
+  std::uint32_t method = 0;  // in the pool's MethodTable
+  ipc::Kind kind = ipc::Kind::none;
+  bool timed = false;
+  bool idempotent = false;
+  bool asynchronous = false;           // has a callback; its deadline is the dispatcher's to enforce
+  std::span<const std::byte> payload;  // the caller's memory, or request_buffer
+
+  // --- owned by the holder of the dispatch token -----------------------------------------------------------------------
+  Call* previous = nullptr;  // in the pending list
+  Call* next = nullptr;
+  Call* due_previous = nullptr;  // in the list of asynchronous calls, whose deadlines the dispatcher enforces
+  Call* due_next = nullptr;
+  int attempts = 0;  // how often it was sent to a worker
+
+  // --- the outcome: written by who claimed, read after done -----------------------------------------------------------
+  ipc::Response response;  // its payload lies in reply_buffer
+  std::optional<Error> error;
+  int worker = -1;
+
+  // --- owned by the one who waits -------------------------------------------------------------------------------------
+  Callback callback;
+  std::optional<std::stop_callback<OnStop>> on_stop;
+  std::atomic<bool> stop_armed{true};  // false while submit() is still making on_stop
+  Call* next_ready = nullptr;
+
+  Buffer request_buffer;
+  Buffer reply_buffer;
+
+  enum Phase : std::uint32_t { queued = 0, claimed = 1, sent = 2, done = 3 };
+
+  Phase phase() const { return static_cast<Phase>(word_.load(std::memory_order_acquire) & kPhaseMask); }
+  bool is_done() const { return phase() == done; }
+
+  // Whether this thread may now write the outcome or move the call. Waits out another's claim, which is short.
+  bool claim() {
+    std::uint32_t word = word_.load(std::memory_order_relaxed);
+    for (;;) {
+      switch (word & kPhaseMask) {
+        case done: return false;
+        case claimed:
+          ipc::cpu_pause();
+          word = word_.load(std::memory_order_relaxed);
+          break;
+        default:
+          // ACQUIRE: pairs with the release of who moved the call last; its fields become visible.
+          if (word_.compare_exchange_weak(word, (word & ~kPhaseMask) | claimed, std::memory_order_acquire,
+                                          std::memory_order_relaxed)) {
+            return true;
+          }
+      }
+    }
+  }
+
+  // Requires: claimed by this thread. RELEASE: pairs with the acquire in claim().
+  void to_sent() { word_.fetch_add(sent - claimed, std::memory_order_release); }
+  void to_queued() { word_.fetch_sub(claimed - queued, std::memory_order_release); }
+
+  enum class Sleeper { none, futex, epoll };
+
+  // Publishes the outcome. Requires: claimed by this thread. Returns how the waiter sleeps: who finishes wakes it, by wake()
+  // or through the dispatcher's epoll. RELEASE: pairs with the acquire in phase(); the outcome becomes visible.
+  Sleeper finish() {
+    const std::uint32_t word = word_.exchange(done, std::memory_order_acq_rel);
+    return (word & kFutexBit) ? Sleeper::futex : (word & kEpollBit) ? Sleeper::epoll : Sleeper::none;
+  }
+
+  // The waiter is about to sleep. False: the call is done. One word holds phase and sleeper, so no wake-up is lost.
+  bool announce_sleep(Sleeper how) {
+    const std::uint32_t bit = how == Sleeper::futex ? kFutexBit : kEpollBit;
+    std::uint32_t word = word_.load(std::memory_order_acquire);
+    while ((word & kPhaseMask) != done) {
+      if (word_.compare_exchange_weak(word, word | bit, std::memory_order_acq_rel, std::memory_order_acquire)) return true;
+    }
+    return false;
+  }
+  void retract_sleep() {
+    std::uint32_t word = word_.load(std::memory_order_relaxed);
+    while ((word & (kFutexBit | kEpollBit)) != 0 && (word & kPhaseMask) != done &&
+           !word_.compare_exchange_weak(word, word & ~(kFutexBit | kEpollBit), std::memory_order_acq_rel)) {
+    }
+  }
+
+  // Sleeps until finish() and wake(), nudge() or the deadline. Requires: announce_sleep(futex). May return early. Blocks.
+  void sleep(std::int64_t until_ns);
+  void wake();   // after finish() said futex
+  void nudge();  // makes the waiter start over although the call is not done
+
+  // Makes the outcome of a done call the waiter's: a Reply takes over its reference.
+  Result<Reply> take_outcome();
+
+  void add_reference() { references_.fetch_add(1, std::memory_order_relaxed); }
+  void drop_reference();
+
+  // Ends asynchronous calls: see Dispatcher.
+  struct Owner {
+    virtual void cancelled(Call& call) = 0;
+
+   protected:
+    ~Owner() = default;
+  };
+  Owner* owner = nullptr;  // constant; used by OnStop
+
+ private:
+  friend class CallPool;
+
+  static constexpr std::uint32_t kPhaseMask = 3;
+  static constexpr std::uint32_t kFutexBit = 4;  // the waiter sleeps on word_
+  static constexpr std::uint32_t kEpollBit = 8;  // the waiter sleeps on the dispatcher's epoll, as sentinel
+
+  std::atomic<std::uint32_t> word_{done};
+  std::atomic<std::uint32_t> references_{0};
+  std::atomic<std::uint32_t> next_free_{0};
+  std::uint32_t index_ = 0;
+  CallPool* pool_ = nullptr;
+};
+
+// CallPool: calls are made once and used again, so that a call allocates nothing after warm-up.
+//
+// Threads: any. A free list of indices with a tag against ABA. It lives until its owner has closed it and the last call, and
+// so the last Reply, has come back.
+class CallPool {
+ public:
+  static CallPool* create() { return new CallPool; }
+  void close() { drop(); }  // by the owner: no acquire() after this
+
+  // A call in phase claimed, so that nobody else touches it, with two references. Null when memory or 1,048,576 calls are used up.
+  Call* acquire();
+
+ private:
+  friend class Call;
+
+  static constexpr std::uint32_t kChunkCalls = 64;
+  static constexpr std::uint32_t kChunksMax = 16384;
+  static constexpr std::uint32_t kNone = UINT32_MAX;
+
+  CallPool();
+  ~CallPool();
+  void recycle(Call& call);
+  bool grow();
+  void push_free(Call& first, Call& last);
+  Call* pop_free();
+  Call& at(std::uint32_t index) { return chunks_[index / kChunkCalls].load(std::memory_order_acquire)[index % kChunkCalls]; }
+  void drop();
+
+  alignas(ipc::kCacheLineBytes) std::atomic<std::uint64_t> free_;  // tag << 32 | index of the first free call
+  std::atomic<std::uint64_t> users_{1};                            // calls in use, and the owner
+  alignas(ipc::kCacheLineBytes) std::atomic<std::uint32_t> chunk_count_{0};
+  std::unique_ptr<std::atomic<Call*>[]> chunks_;
+};
+
+}  // namespace samovar::core

@@ -1,0 +1,503 @@
+#include "core/dispatch/dispatcher.h"
+
+#include <pthread.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "core/errors.h"
+
+namespace samovar::core {
+namespace {
+
+constexpr int kLooksBeforeArming = 256;       // of poll(), while calls are in flight: about a cache-line round trip
+constexpr int kWaiterSpinLooks = 2000;
+constexpr int kDeadlineEvery = 256;           // looks between two at the clock
+constexpr std::int64_t kCoarseTimeoutNs = 1'000'000'000;  // from here a tick more or less does not matter
+constexpr std::int64_t kRetryFullNs = 200'000;
+
+std::int64_t deadline_of(const CallOptions& options, Duration default_timeout) {
+  std::int64_t deadline_ns = ipc::kNever;
+  if (options.deadline) deadline_ns = options.deadline->time_since_epoch().count();  // steady_clock is CLOCK_MONOTONIC
+  if (!options.timeout && options.deadline) return deadline_ns;
+  const std::int64_t timeout_ns = options.timeout.value_or(default_timeout).count();
+  const std::int64_t now_ns = timeout_ns >= kCoarseTimeoutNs ? ipc::coarse_now_ns() : ipc::now_ns();
+  if (timeout_ns < ipc::kNever - now_ns) deadline_ns = std::min(deadline_ns, now_ns + timeout_ns);
+  return deadline_ns;
+}
+
+}  // namespace
+
+Dispatcher::Dispatcher(const Options& options, MethodTable methods, Counters& counters, WakeSet& wake_set, Bell& backstop_bell,
+                       unsigned cores, KillWorker kill_worker)
+    : options_(options),
+      methods_(std::move(methods)),
+      counters_(counters),
+      wake_set_(wake_set),
+      backstop_bell_(backstop_bell),
+      cores_(cores),
+      kill_worker_(std::move(kill_worker)),
+      calls_(CallPool::create()),
+      queue_(options.queue_limit),
+      duty_(options, methods_, queue_, counters),
+      spin_(options.spin_max.count()) {}
+
+Dispatcher::~Dispatcher() {
+  stop_pinned();
+  turn();       // the workers' ends, so that the journals let go of their calls
+  run_ready();  // whoever submitted is told, though nobody polled
+  calls_->close();
+}
+
+// --- the ways into the pool ---------------------------------------------------------------------------------------------
+
+Result<Call*> Dispatcher::prepare(std::string_view method, const Payload& payload, const CallOptions& options) {
+  const int number = methods_.find(method);
+  if (number < 0) {
+    counters_.rejected.add();
+    return tl::unexpected(unknown_method(method, methods_.nearest(method), options_.module));
+  }
+  if (!payload.error().empty()) {
+    counters_.rejected.add();
+    return tl::unexpected(make_error(Category::request, Code::invalid_payload, payload.error()));
+  }
+  if (payload.data().size() > options_.inline_bytes_max) {
+    counters_.rejected.add();
+    return tl::unexpected(payload_too_large(payload.data().size(), options_.inline_bytes_max));
+  }
+  Call* call = calls_->acquire();
+  if (!call) {
+    counters_.rejected.add();
+    return tl::unexpected(make_error(Category::resource, Code::queue_full, "no memory for another call; drop replies you hold"));
+  }
+  call->owner = this;
+  call->method = static_cast<std::uint32_t>(number);
+  call->kind = static_cast<ipc::Kind>(payload.kind());
+  call->timed = options.timed;
+  call->idempotent = options.idempotent;
+  call->asynchronous = false;
+  call->deadline_ns = deadline_of(options, options_.timeout);
+  call->payload = payload.data();
+  return call;
+}
+
+Result<void> Dispatcher::admit(Call& call, const CallOptions& options) {
+  for (;;) {
+    PendingQueue::Admission admission = queue_.admit(call.ticket);
+    if (admission == PendingQueue::Admission::admitted) return {};
+    std::optional<Error> error;
+    if (options.stop.stop_requested()) {
+      error = call_cancelled(methods_.name(call.method));
+    } else if (admission == PendingQueue::Admission::closed) {
+      error = pool_stopped();
+    } else if (options.when_full == WhenFull::fail) {
+      error = queue_full(options_.queue_limit);
+    } else if (ipc::now_ns() >= call.deadline_ns) {
+      error = deadline_exceeded(methods_.name(call.method), false);
+    }
+    if (error) {
+      counters_.rejected.add();
+      call.drop_reference();
+      call.drop_reference();
+      return tl::unexpected(std::move(*error));
+    }
+    // Full, and asked to wait: a place comes free with the queue's next turn. Helping is the fastest way there.
+    if (token_.try_acquire()) {
+      turn();
+      release_token();
+    }
+    wake_set_.wait(std::min(call.deadline_ns, ipc::now_ns() + kRetryFullNs));
+  }
+}
+
+bool Dispatcher::enter_directly(Call& call) {
+  if (options_.dispatcher == samovar::Dispatcher::pinned || !token_.try_acquire()) return false;
+  duty_.enter(call);
+  return true;
+}
+
+void Dispatcher::enqueue(Call& call) {
+  while (!queue_.enqueue(call)) {
+    // No memory for a block of the inbox: wait for the token and go past it.
+    if (!enter_directly(call)) continue;
+    release_token();
+    return;
+  }
+  ipc::store_load_fence();  // FENCE: pairs with the one in release_token() and in run_pinned().
+  if (pinned_asleep_.load(std::memory_order_relaxed)) wake_set_.ring();
+}
+
+Result<Reply> Dispatcher::call(std::string_view method, const Payload& payload, const CallOptions& options) {
+  Result<Call*> prepared = prepare(method, payload, options);
+  if (!prepared) return tl::unexpected(std::move(prepared.error()));
+  Call& call = **prepared;
+  if (Result<void> admitted = admit(call, options); !admitted) return tl::unexpected(std::move(admitted.error()));
+
+  call.to_queued();
+  if (options.stop.stop_possible()) {
+    call.on_stop.emplace(options.stop, Call::OnStop{&call});  // may cancel at once
+    enqueue(call);
+    wait(call, Holding::no);
+    call.on_stop.reset();
+  } else if (enter_directly(call)) {
+    wait(call, Holding::yes);
+  } else {
+    enqueue(call);
+    wait(call, Holding::no);
+  }
+  return call.take_outcome();
+}
+
+Result<void> Dispatcher::submit(std::string_view method, const Payload& payload, Callback done, const CallOptions& options) {
+  Result<Call*> prepared = prepare(method, payload, options);
+  if (!prepared) return tl::unexpected(std::move(prepared.error()));
+  Call& call = **prepared;
+  if (!call.payload.empty()) {
+    std::byte* copy = call.request_buffer.reserve(call.payload.size());
+    std::memcpy(copy, call.payload.data(), call.payload.size());
+    call.payload = {copy, call.payload.size()};
+  }
+  if (Result<void> admitted = admit(call, options); !admitted) return admitted;
+
+  call.asynchronous = true;
+  call.callback = std::move(done);
+  counters_.asynchronous.add();
+  call.to_queued();
+  if (options.stop.stop_possible()) {
+    call.stop_armed.store(false, std::memory_order_relaxed);
+    call.on_stop.emplace(options.stop, Call::OnStop{&call});  // may cancel at once
+    // RELEASE: pairs with the acquire in run_ready(), which must not take on_stop away while it is being made.
+    call.stop_armed.store(true, std::memory_order_release);
+  }
+  // With Dispatcher::manual the service's poll() sends; otherwise this thread does, where nobody else is at it.
+  const bool may_send = options_.dispatcher == samovar::Dispatcher::caller;
+  if (!may_send || !enter_directly(call)) {
+    enqueue(call);
+    if (!may_send || !token_.try_acquire()) {
+      backstop_bell_.ring_if_asleep();
+      return {};
+    }
+  }
+  duty_.send_pending();
+  if (!duty_.outbox().empty()) deliver();
+  release_token();
+  backstop_bell_.ring_if_asleep();
+  return {};
+}
+
+std::size_t Dispatcher::poll() {
+  if (armed_.load(std::memory_order_relaxed)) {
+    armed_.store(false, std::memory_order_relaxed);
+    wake_set_.harvest();
+  }
+  std::size_t ran = 0;
+  bool moved = false;
+  if (token_.try_acquire()) {
+    if (duty_.announced_asleep() && !waiters_.has_sentinel()) duty_.announce_asleep(false);
+    duty_.run_timers();
+    moved = turn() > 0;
+    for (int look = 0; !moved && look < kLooksBeforeArming && duty_.busy_workers() > 0; ++look) moved = turn() > 0;
+    release_token();
+  }
+  ran += run_ready();
+  if (moved || ran > 0) return ran;
+
+  // Nothing: arm completion_fd(), then look once more, so that what came meanwhile is not slept over.
+  armed_.store(true, std::memory_order_relaxed);
+  if (token_.try_acquire()) {
+    duty_.announce_asleep(true);
+    ipc::store_load_fence();  // FENCE: pairs with the one in WorkerEnd::finish(): it rings or we see its response.
+    turn();
+    wake_set_.set_timer(duty_.next_due_ns());
+    release_token();
+  } else {
+    raise(kLookAgain);  // whoever holds the token announces and looks for us
+    ipc::store_load_fence();  // FENCE: pairs with the one in release_token().
+    if (!token_.is_held()) wake_set_.ring();
+  }
+  return run_ready();
+}
+
+std::size_t Dispatcher::run_ready() {
+  Call* first;
+  {
+    std::lock_guard lock(ready_mutex_);
+    first = std::exchange(ready_first_, nullptr);
+    ready_last_ = nullptr;
+  }
+  std::size_t ran = 0;
+  while (Call* call = first) {
+    first = call->next_ready;
+    while (!call->stop_armed.load(std::memory_order_acquire)) ipc::cpu_pause();
+    call->on_stop.reset();
+    Callback callback = std::move(call->callback);
+    Result<Reply> outcome = call->take_outcome();
+    if (callback) callback(std::move(outcome));
+    ++ran;
+  }
+  return ran;
+}
+
+// --- the waiting of call() ----------------------------------------------------------------------------------------------
+
+void Dispatcher::wait(Call& call, Holding token) {
+  bool holding = token == Holding::yes;
+  bool slept = false;
+  while (!call.is_done() && (holding || !give_up_if_due(call))) {
+    if (holding || (options_.dispatcher != samovar::Dispatcher::pinned && token_.try_acquire())) {
+      holding = false;
+      if (std::exchange(slept, false)) spin_.slept();
+      if (work_until_done(call)) {
+        release_token();
+        return;
+      }
+      sleep_as_sentinel(call);
+      slept = true;
+    } else if (!spin_on(call)) {
+      sleep_as_waiter(call);
+    }
+  }
+  // Whoever leaves sees to it that somebody is in charge.
+  ipc::store_load_fence();  // FENCE: see token <-> waiter in token.h.
+  if (!token_.is_held()) waiters_.wake_one_unless_sentinel();
+}
+
+bool Dispatcher::work_until_done(Call& call) {
+  if (duty_.announced_asleep() && !waiters_.has_sentinel() && !armed_.load(std::memory_order_relaxed)) {
+    duty_.announce_asleep(false);
+  }
+  turn();
+  int looks = 0;
+  const auto done = [&] {
+    turn();
+    if (call.is_done()) return true;
+    if (++looks % kDeadlineEvery == 0 && ipc::has_passed(call.deadline_ns)) give_up_if_due(call);
+    return call.is_done();
+  };
+  return call.is_done() || spin_.spin(done, [this] { return may_spin(); }) || call.is_done();
+}
+
+void Dispatcher::sleep_as_sentinel(Call& call) {
+  if (!waiters_.try_become_sentinel()) {
+    release_token();
+    sleep_as_waiter(call);
+    return;
+  }
+  duty_.announce_asleep(true);
+  ipc::store_load_fence();  // FENCE: pairs with the one in WorkerEnd::finish(): it rings or we see its response.
+  duty_.run_timers();
+  const bool moved = turn() > 0;
+  const std::int64_t until_ns = std::min(call.deadline_ns, duty_.next_due_ns());
+  const bool sleep = !moved && call.announce_sleep(Call::Sleeper::epoll);
+  release_token();
+  if (sleep) {
+    wake_set_.wait(until_ns);
+    call.retract_sleep();
+  }
+  waiters_.resign_sentinel();
+}
+
+void Dispatcher::sleep_as_waiter(Call& call) {
+  waiters_.enlist(call);
+  const bool sleep = call.announce_sleep(Call::Sleeper::futex);
+  ipc::store_load_fence();  // FENCE: see token <-> waiter in token.h.
+  if (sleep && (token_.is_held() || waiters_.has_sentinel())) call.sleep(call.deadline_ns);
+  call.retract_sleep();
+  waiters_.delist(call);
+}
+
+// While another thread works for this one; only where a core is left for it.
+bool Dispatcher::spin_on(Call& call) {
+  const int others = spinning_waiters_.fetch_add(1, std::memory_order_relaxed);
+  if (static_cast<unsigned>(others) + options_.workers + 1 < cores_) {
+    for (int look = 0; look < kWaiterSpinLooks && !call.is_done(); ++look) ipc::cpu_pause();
+  }
+  spinning_waiters_.fetch_sub(1, std::memory_order_relaxed);
+  return call.is_done();
+}
+
+bool Dispatcher::give_up_if_due(Call& call) {
+  if (call.deadline_ns == ipc::kNever || !ipc::has_passed(call.deadline_ns) || !call.claim()) return false;
+  counters_.timed_out_by_waiter.add();
+  finish_outside(call, deadline_exceeded(methods_.name(call.method), call.attempts > 0));
+  return true;
+}
+
+void Dispatcher::cancelled(Call& call) {
+  if (!call.claim()) return;
+  counters_.cancelled.add();
+  finish_outside(call, call_cancelled(methods_.name(call.method)));
+  raise_and_help(kAbandoned);
+}
+
+void Dispatcher::finish_outside(Call& call, Error error) {
+  error.context.attempts = call.attempts;
+  error.context.worker = call.worker;
+  call.error.emplace(std::move(error));
+  counters_.failed_by_waiter.add();
+  const bool asynchronous = call.asynchronous;
+  if (asynchronous) counters_.asynchronous.subtract();
+  const Call::Sleeper sleeper = call.finish();
+  if (asynchronous) {
+    call.next_ready = nullptr;
+    add_ready(&call, &call);
+    if (armed_.load(std::memory_order_relaxed)) wake_set_.ring();
+  } else if (sleeper == Call::Sleeper::futex) {
+    call.wake();
+  } else if (sleeper == Call::Sleeper::epoll) {
+    wake_set_.ring();
+  }
+  raise(kAbandoned);
+}
+
+void Dispatcher::add_ready(Call* first, Call* last) {
+  std::lock_guard lock(ready_mutex_);
+  (ready_last_ ? ready_last_->next_ready : ready_first_) = first;
+  ready_last_ = last;
+}
+
+// --- the token ----------------------------------------------------------------------------------------------------------
+
+std::size_t Dispatcher::turn() {
+  if (attention_.load(std::memory_order_relaxed) != 0) attend();
+  const std::size_t moved = duty_.run();
+  if (!duty_.outbox().empty()) deliver();
+  return moved;
+}
+
+void Dispatcher::attend() {
+  const std::uint32_t attention = attention_.exchange(0, std::memory_order_acq_rel);
+  if ((attention & kMail) != 0) {
+    std::vector<Mail> mail;
+    {
+      std::lock_guard lock(mail_mutex_);
+      mail.swap(mail_);
+    }
+    for (Mail& letter : mail) {
+      if (letter.channel) {
+        if (auto added = wake_set_.add(letter.channel->eventfd()); !added) {
+          kill_worker_({letter.slot, letter.incarnation, "the host cannot watch its eventfd: " + added.error().to_string()});
+        }
+        duty_.attach(letter.slot, letter.incarnation, std::move(letter.channel), std::move(letter.numbers));
+      } else if (const auto channel = duty_.detach(letter.slot, letter.death)) {
+        wake_set_.remove(channel->eventfd());
+      }
+    }
+  }
+  if ((attention & kAbandoned) != 0) duty_.sweep();
+  if ((attention & kLookAgain) != 0 && armed_.load(std::memory_order_relaxed)) {
+    duty_.announce_asleep(true);
+    ipc::store_load_fence();  // FENCE: pairs with the one in WorkerEnd::finish(); the turn that follows is the look.
+    wake_set_.set_timer(duty_.next_due_ns());
+  }
+  if ((attention & kClosing) != 0) duty_.fail_all(pool_stopped());
+}
+
+void Dispatcher::deliver() {
+  DutyCycle::Outbox& outbox = duty_.outbox();
+  if (outbox.ready_first) {
+    add_ready(outbox.ready_first, outbox.ready_last);
+    outbox.ready_first = outbox.ready_last = nullptr;
+    if (armed_.load(std::memory_order_relaxed)) outbox.ring = true;
+  }
+  for (Call* call : outbox.wake) call->wake();
+  outbox.wake.clear();
+  if (std::exchange(outbox.ring, false)) wake_set_.ring();
+  for (const DutyCycle::Violation& violation : outbox.violations) kill_worker_(violation);
+  outbox.violations.clear();
+}
+
+void Dispatcher::release_token() {
+  token_.release();
+  // What came in while the token was held, from threads that do not wait for it: see enqueue <-> dispatcher.
+  while ((attention_.load(std::memory_order_relaxed) != 0 || !queue_.inbox_is_empty()) && token_.try_acquire()) {
+    turn();
+    token_.release();
+  }
+  waiters_.wake_one_unless_sentinel();
+}
+
+void Dispatcher::raise(Attention attention) { attention_.fetch_or(attention, std::memory_order_acq_rel); }
+
+void Dispatcher::raise_and_help(Attention attention) {
+  raise(attention);
+  ipc::store_load_fence();  // FENCE: pairs with the one in release_token().
+  if (options_.dispatcher == samovar::Dispatcher::pinned) wake_set_.ring();
+  if (!token_.try_acquire()) return;
+  turn();
+  release_token();
+}
+
+// --- the supervisor's side ----------------------------------------------------------------------------------------------
+
+void Dispatcher::attach(int slot, std::uint64_t incarnation, std::shared_ptr<ipc::HostEnd> channel, MethodNumbers numbers) {
+  {
+    std::lock_guard lock(mail_mutex_);
+    mail_.push_back({.slot = slot, .incarnation = incarnation, .channel = std::move(channel), .numbers = std::move(numbers)});
+  }
+  raise_and_help(kMail);
+}
+
+void Dispatcher::detach(int slot, Death death) {
+  {
+    std::lock_guard lock(mail_mutex_);
+    mail_.push_back({.slot = slot, .death = std::move(death)});
+  }
+  raise_and_help(kMail);
+}
+
+void Dispatcher::backstop() {
+  if (waiters_.has_sentinel() || !token_.try_acquire()) return;
+  duty_.run_timers();
+  turn();
+  release_token();
+}
+
+void Dispatcher::drain(std::int64_t until_ns) {
+  queue_.close();
+  while (counters_.outcomes() < queue_.admitted() && ipc::now_ns() < until_ns) {
+    backstop();
+    wake_set_.wait(std::min(until_ns, ipc::now_ns() + kRetryFullNs));
+  }
+  while (counters_.outcomes() < queue_.admitted()) {
+    raise_and_help(kClosing);
+    wake_set_.wait(ipc::now_ns() + kRetryFullNs);
+  }
+}
+
+// --- Dispatcher::pinned -------------------------------------------------------------------------------------------------
+
+bool Dispatcher::start_pinned(int cpu) {
+  while (!token_.try_acquire()) ipc::cpu_pause();  // handed to the thread
+  pinned_ = std::thread([this] { run_pinned(); });
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(static_cast<std::size_t>(cpu), &set);
+  return pthread_setaffinity_np(pinned_.native_handle(), sizeof set, &set) == 0;
+}
+
+void Dispatcher::stop_pinned() {
+  if (!pinned_.joinable()) return;
+  pinned_stop_.store(true);
+  wake_set_.ring();
+  pinned_.join();
+  token_.release();
+}
+
+void Dispatcher::run_pinned() {
+  while (!pinned_stop_.load(std::memory_order_relaxed)) {
+    if (spin_.spin([this] { return turn() > 0; }, [this] { return !pinned_stop_.load(std::memory_order_relaxed); })) continue;
+    duty_.announce_asleep(true);
+    pinned_asleep_.store(true, std::memory_order_relaxed);
+    ipc::store_load_fence();  // FENCE: pairs with enqueue()'s and WorkerEnd::finish()'s.
+    duty_.run_timers();
+    if (turn() == 0 && !pinned_stop_.load()) wake_set_.wait(duty_.next_due_ns());
+    pinned_asleep_.store(false, std::memory_order_relaxed);
+    duty_.announce_asleep(armed_.load(std::memory_order_relaxed));
+    spin_.slept();
+  }
+}
+
+}  // namespace samovar::core

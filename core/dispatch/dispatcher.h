@@ -1,0 +1,143 @@
+// Dispatcher: who runs the duty cycle, when, and how everybody else waits. call(), submit() and poll() live here.
+//
+// Modes: caller and manual have no thread (a thread in call() works while it waits); pinned has one, which holds the token
+// for good. The supervisor calls backstop() so that submitted calls move on although nobody polls.
+// Threads: any, but for start_pinned() and the destructor.
+//
+// SYNC POINT, enqueue <-> dispatcher. Enqueuer: enqueue, FENCE (or a failed attempt at the token, which is one), look for
+// somebody in charge. Holder: give up the token, FENCE, look at the inbox again. Without them the holder could leave beside
+// a call whose thread has left already (submit). The same pair serves `attention`: raise, FENCE, look for the token.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include <samovar/callback.h>
+#include <samovar/options.h>
+
+#include "core/dispatch/bell.h"
+#include "core/dispatch/call.h"
+#include "core/dispatch/duty_cycle.h"
+#include "core/dispatch/method_table.h"
+#include "core/dispatch/pending_queue.h"
+#include "core/dispatch/token.h"
+#include "core/dispatch/wake_set.h"
+#include "core/observe/counters.h"
+#include "ipc/adaptive_spin.h"
+
+namespace samovar::core {
+
+class Dispatcher final : private Call::Owner {
+ public:
+  using KillWorker = std::function<void(const DutyCycle::Violation&)>;
+
+  // `options` with defaults resolved; it and what is passed by reference outlive this. `cores`: how many this process may
+  // use. `backstop_bell` wakes the thread that calls backstop().
+  Dispatcher(const Options& options, MethodTable methods, Counters& counters, WakeSet& wake_set, Bell& backstop_bell,
+             unsigned cores, KillWorker kill_worker);
+  ~Dispatcher();
+
+  Result<Reply> call(std::string_view method, const Payload& payload, const CallOptions& options);
+  Result<void> submit(std::string_view method, const Payload& payload, Callback done, const CallOptions& options);
+  std::size_t poll();
+
+  // By the supervisor. attach() and detach() take effect in the next duty cycle, which they start where nobody is in charge.
+  void attach(int slot, std::uint64_t incarnation, std::shared_ptr<ipc::HostEnd> channel, MethodNumbers numbers);
+  void detach(int slot, Death death);
+  void backstop();
+
+  // Starts the thread of Dispatcher::pinned. False: it could not be pinned to `cpu`, and runs wherever the kernel likes.
+  bool start_pinned(int cpu);
+
+  // Refuses new calls from now on; waits until every accepted one has its outcome, or `until_ns`; fails those left.
+  void drain(std::int64_t until_ns);
+  void stop_pinned();
+
+  const MethodTable& methods() const { return methods_; }
+  std::uint32_t queued() const { return queue_.size(); }
+  std::uint64_t accepted() const { return queue_.admitted(); }
+
+ private:
+  struct Mail {
+    int slot;
+    std::uint64_t incarnation = 0;
+    std::shared_ptr<ipc::HostEnd> channel;  // null: a death
+    MethodNumbers numbers;
+    Death death;
+  };
+
+  enum Attention : std::uint32_t {
+    kMail = 1,       // the supervisor brings or takes a worker
+    kAbandoned = 2,  // calls have got their outcome outside the duty cycle
+    kLookAgain = 4,  // a poller has armed completion_fd() and could not look itself
+    kClosing = 8,    // fail what is left
+  };
+
+  // The ways into the pool.
+  Result<Call*> prepare(std::string_view method, const Payload& payload, const CallOptions& options);
+  Result<void> admit(Call& call, const CallOptions& options);
+  bool enter_directly(Call& call);  // true: entered, and this thread holds the token
+  void enqueue(Call& call);
+
+  // The waiting of call().
+  enum class Holding : bool { no, yes };
+  void wait(Call& call, Holding token);
+  bool work_until_done(Call& call);          // holds the token; whether the call is done
+  void sleep_as_sentinel(Call& call);        // holds the token, gives it up
+  void sleep_as_waiter(Call& call);
+  bool spin_on(Call& call);
+  bool give_up_if_due(Call& call);           // the caller's own deadline
+  void cancelled(Call& call) override;
+  void finish_outside(Call& call, Error error);  // requires: claimed
+  void add_ready(Call* first, Call* last);
+
+  // The token.
+  std::size_t turn();     // one duty cycle and what follows from it
+  void attend();
+  void deliver();         // what the duty cycle left in its outbox
+  void release_token();   // and look whether somebody needs it
+  void raise(Attention attention);
+  void raise_and_help(Attention attention);
+  bool may_spin() const { return duty_.busy_workers() < cores_; }
+
+  std::size_t run_ready();
+  void run_pinned();
+
+  const Options& options_;
+  const MethodTable methods_;
+  Counters& counters_;
+  WakeSet& wake_set_;
+  Bell& backstop_bell_;
+  const unsigned cores_;
+  const KillWorker kill_worker_;
+  CallPool* const calls_;
+
+  DispatchToken token_;
+  Waiters waiters_;
+  PendingQueue queue_;
+  std::atomic<std::uint32_t> attention_{0};
+  std::atomic<bool> armed_{false};          // a poller sleeps, or is about to, on completion_fd()
+  std::atomic<bool> pinned_asleep_{false};
+  std::atomic<bool> pinned_stop_{false};
+  std::atomic<int> spinning_waiters_{0};
+  std::thread pinned_;
+
+  DutyCycle duty_;             // owned by the holder of the token
+  ipc::AdaptiveSpin spin_;     // likewise
+
+  std::mutex mail_mutex_;
+  std::vector<Mail> mail_;     // guarded by mail_mutex_
+
+  std::mutex ready_mutex_;
+  Call* ready_first_ = nullptr;  // guarded by ready_mutex_: asynchronous calls that wait for poll()
+  Call* ready_last_ = nullptr;
+};
+
+}  // namespace samovar::core

@@ -1,0 +1,433 @@
+#include "core/dispatch/duty_cycle.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "core/errors.h"
+
+namespace samovar::core {
+namespace {
+
+constexpr int kResponsesPerTurn = 64;      // of one worker: the others wait no longer than that
+constexpr std::uint32_t kTimersEvery = 64;  // turns between looks at the clock, while there are turns
+constexpr std::uint32_t kSampleEvery = 16;  // calls of a worker between two that are timed, for prefetch by time
+constexpr std::int64_t kStuckNs = 50'000;   // a worker without progress for so long loses what it has not begun
+constexpr std::int64_t kLookAgainNs = 1'000'000;
+
+}  // namespace
+
+void DutyCycle::Outbox::add_ready(Call& call) {
+  call.next_ready = nullptr;
+  (ready_last ? ready_last->next_ready : ready_first) = &call;
+  ready_last = &call;
+}
+
+DutyCycle::DutyCycle(const Options& options, const MethodTable& methods, PendingQueue& queue, Counters& counters)
+    : options_(options), methods_(methods), queue_(queue), counters_(counters), loads_(options.workers) {
+  slots_.reserve(options.workers);
+  for (unsigned i = 0; i < options.workers; ++i) slots_.emplace_back(std::max(options.prefetch, kPrefetchMax));
+  outbox_.wake.reserve(64);
+}
+
+std::size_t DutyCycle::run() {
+  std::size_t moved = 0;
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    if (!slots_[i].journal.empty()) moved += take_responses(static_cast<int>(i));
+  }
+  moved += send_pending();
+  if (++turns_ % kTimersEvery == 0) run_timers();
+  return moved;
+}
+
+void DutyCycle::enter(Call& call) {
+  queue_.insert(call);
+  if (call.asynchronous) watch_deadline(call);
+}
+
+void DutyCycle::take_inbox() {
+  queue_.take_inbox([this](Call& call) {
+    if (call.asynchronous) watch_deadline(call);
+  });
+}
+
+std::size_t DutyCycle::send_pending() {
+  take_inbox();
+  std::size_t sent = 0;
+  while (Call* call = queue_.front()) {
+    if (call->is_done()) {
+      queue_.remove(*call);
+      release(*call);
+      continue;
+    }
+    const int slot = choose_worker(loads_);
+    if (slot < 0 || !send(slot, *call)) break;
+    ++sent;
+  }
+  ring_workers();
+  return sent;
+}
+
+bool DutyCycle::send(int index, Call& call) {
+  Slot& slot = slots_[static_cast<std::size_t>(index)];
+  if (!call.claim()) {  // its waiter has left this very moment
+    queue_.remove(call);
+    release(call);
+    return true;
+  }
+  const std::uint16_t number = slot.numbers[call.method];
+  if (number == 0) {
+    queue_.remove(call);
+    give_up(call, unknown_method(methods_.name(call.method), {}, options_.module));
+    return true;
+  }
+  std::byte* message = slot.channel->requests.try_claim(ipc::message_bytes(static_cast<std::uint32_t>(call.payload.size())));
+  if (!message) {
+    call.to_queued();
+    return false;
+  }
+  const bool timed = call.timed || ++slot.sampled % kSampleEvery == 0;
+  ipc::write_request({.call_id = call.ticket,
+                      .deadline_ns = call.deadline_ns == ipc::kNever ? 0 : call.deadline_ns,
+                      .method = number,
+                      .kind = call.kind,
+                      .flags = static_cast<std::uint8_t>(timed ? ipc::kRequestTimed : 0),
+                      .payload = call.payload},
+                     message);
+  const std::uint64_t position = slot.channel->requests.publish();
+  ++call.attempts;
+  call.worker = index;
+  slot.journal.push(call, position);
+  queue_.remove(call);
+  call.to_sent();
+  slot.touched = true;
+  loads_[static_cast<std::size_t>(index)].last_used = ++used_;
+  counters_.in_flight_sent.add();
+  update_load(index);
+  return true;
+}
+
+std::size_t DutyCycle::take_responses(int index) {
+  Slot& slot = slots_[static_cast<std::size_t>(index)];
+  int taken = 0;
+  while (taken < kResponsesPerTurn && !slot.journal.empty() && !slot.broken && slot.channel->responses.has_record()) {
+    if (!take_response(index, slot)) break;
+    ++taken;
+  }
+  if (taken > 0) {
+    slot.channel->responses.publish_consumed();
+    slot.touched = true;  // the worker may be waiting for room
+    update_load(index);
+  }
+  return static_cast<std::size_t>(taken);
+}
+
+bool DutyCycle::take_response(int index, Slot& slot) {
+  ipc::LaneReader& lane = slot.channel->responses;
+  if (lane.peek() != ipc::Peek::record) {
+    violate(index, "its response lane holds no record where one was announced");
+    return false;
+  }
+  Journal::Entry entry = slot.journal.front();
+  const bool claimed = entry.call && entry.call->claim();
+  if (!claimed) scratch_.resize(lane.size());
+  std::byte* copy = claimed ? entry.call->reply_buffer.reserve(lane.size()) : scratch_.data();
+  std::memcpy(copy, lane.message(), lane.size());
+  ipc::Response response;
+  const bool readable = ipc::read_response({copy, lane.size()}, response);
+  if (!readable || response.call_id != entry.call_id || (response.status == ipc::Status::skipped && !entry.revoked)) {
+    if (claimed) entry.call->to_sent();  // it stays in the journal; the proof of death ends it
+    violate(index, readable ? "it answered a call that it was not asked" : "it sent what is no response");
+    return false;
+  }
+  lane.pop();
+  slot.journal.pop();
+  counters_.in_flight_ended.add();
+  if (response.service_ns > 0 && response.service_ns < static_cast<std::uint64_t>(ipc::kNever)) {
+    const auto service_ns = std::max<std::int64_t>(1, static_cast<std::int64_t>(response.service_ns));
+    slot.mean_service_ns = slot.mean_service_ns == 0 ? service_ns : slot.mean_service_ns + (service_ns - slot.mean_service_ns) / 8;
+    if (claimed && !entry.call->timed) response.service_ns = 0;
+  }
+  if (claimed) {
+    settle(*entry.call, response);
+  } else if (entry.call) {
+    if (response.status == ipc::Status::ok || response.status == ipc::Status::failed) counters_.late_replies.add();
+    release(*entry.call);
+  }
+  return true;
+}
+
+void DutyCycle::settle(Call& call, const ipc::Response& response) {
+  switch (response.status) {
+    case ipc::Status::ok:
+      call.response = response;
+      counters_.replied.add();
+      complete(call);
+      break;
+    case ipc::Status::failed: {
+      Error error = method_failed(methods_.name(call.method), response.payload);
+      error.context.worker = call.worker;
+      give_up(call, std::move(error));
+      break;
+    }
+    case ipc::Status::expired:
+      counters_.timed_out_by_dispatcher.add();
+      give_up(call, deadline_exceeded(methods_.name(call.method), false));
+      break;
+    case ipc::Status::skipped:
+      call.to_queued();
+      queue_.requeue(call);
+      counters_.taken_back.add();
+      break;
+  }
+}
+
+void DutyCycle::give_up(Call& call, Error error) {
+  error.context.attempts = call.attempts;
+  call.error.emplace(std::move(error));
+  counters_.failed_by_dispatcher.add();
+  complete(call);
+}
+
+void DutyCycle::complete(Call& call) {
+  if (call.asynchronous) {
+    counters_.asynchronous.subtract();
+    call.finish();
+    outbox_.add_ready(call);
+  } else {
+    switch (call.finish()) {
+      case Call::Sleeper::none: break;
+      case Call::Sleeper::futex: outbox_.wake.push_back(&call); break;
+      case Call::Sleeper::epoll: outbox_.ring = true; break;
+    }
+  }
+  release(call);
+}
+
+void DutyCycle::release(Call& call) {
+  if (call.asynchronous) forget_deadline(call);
+  call.drop_reference();
+}
+
+void DutyCycle::ring_workers() {
+  bool fenced = false;
+  for (Slot& slot : slots_) {
+    if (!slot.touched) continue;
+    slot.touched = false;
+    if (!fenced) ipc::store_load_fence();  // FENCE: see HostEnd::ring_if_asleep().
+    fenced = true;
+    slot.channel->ring_if_asleep();
+  }
+}
+
+void DutyCycle::update_load(int index) {
+  Slot& slot = slots_[static_cast<std::size_t>(index)];
+  WorkerLoad& load = loads_[static_cast<std::size_t>(index)];
+  const bool was_busy = load.in_flight != 0;
+  load.available = slot.channel && !slot.broken;
+  load.in_flight = slot.journal.size();
+  load.credit = credit(options_.prefetch, slot.mean_service_ns);
+  busy_ += static_cast<std::uint32_t>(load.in_flight != 0) - static_cast<std::uint32_t>(was_busy);
+}
+
+void DutyCycle::violate(int index, std::string what) {
+  Slot& slot = slots_[static_cast<std::size_t>(index)];
+  slot.broken = true;
+  update_load(index);
+  outbox_.violations.push_back({index, slot.incarnation, std::move(what)});
+}
+
+// --- deadlines and calls taken back -------------------------------------------------------------------------------------
+
+void DutyCycle::watch_deadline(Call& call) {
+  call.due_previous = nullptr;
+  call.due_next = due_first_;
+  if (due_first_) due_first_->due_previous = &call;
+  due_first_ = &call;
+  earliest_due_ns_ = std::min(earliest_due_ns_, call.deadline_ns);
+}
+
+void DutyCycle::forget_deadline(Call& call) {
+  if (!call.due_previous && due_first_ != &call) return;
+  (call.due_previous ? call.due_previous->due_next : due_first_) = call.due_next;
+  if (call.due_next) call.due_next->due_previous = call.due_previous;
+  call.due_previous = call.due_next = nullptr;
+  if (!due_first_) earliest_due_ns_ = ipc::kNever;
+}
+
+std::int64_t DutyCycle::next_due_ns() const {
+  const bool prefetched = std::any_of(loads_.begin(), loads_.end(), [](const WorkerLoad& load) { return load.in_flight > 1; });
+  return prefetched ? std::min(earliest_due_ns_, ipc::now_ns() + kLookAgainNs) : earliest_due_ns_;
+}
+
+void DutyCycle::run_timers() {
+  queue_.settle();
+  const bool due = earliest_due_ns_ != ipc::kNever;
+  const bool shared = busy_ > 0 && slots_.size() > 1;
+  if (!due && !shared) return;
+  const std::int64_t now_ns = ipc::now_ns();
+  if (now_ns >= earliest_due_ns_) expire(now_ns);
+  if (shared) take_back_for_idle(now_ns);
+}
+
+void DutyCycle::expire(std::int64_t now_ns) {
+  earliest_due_ns_ = ipc::kNever;
+  for (Call* call = due_first_; call;) {
+    Call* next = call->due_next;
+    if (call->deadline_ns > now_ns) {
+      earliest_due_ns_ = std::min(earliest_due_ns_, call->deadline_ns);
+    } else if (call->claim()) {
+      const bool sent = call->attempts > 0;
+      counters_.timed_out_by_dispatcher.add();
+      call->add_reference();  // of queue or journal, until sweep() or the response; complete() drops one
+      give_up(*call, deadline_exceeded(methods_.name(call->method), sent));
+    } else {
+      forget_deadline(*call);  // cancelled by its stop_token
+    }
+    call = next;
+  }
+  sweep();
+}
+
+void DutyCycle::sweep() {
+  for (Call* call = queue_.front(); call;) {
+    Call* next = call->next;
+    if (call->is_done()) {
+      queue_.remove(*call);
+      release(*call);
+    }
+    call = next;
+  }
+  for (Slot& slot : slots_) {
+    for (std::uint64_t number = slot.journal.resolved(); number != slot.journal.sent(); ++number) {
+      Journal::Entry& entry = slot.journal.at(number);
+      if (entry.call && entry.call->is_done() && !entry.revoked) {
+        entry.revoked = true;
+        slot.channel->requests.revoke(entry.lane_position);
+      }
+    }
+  }
+}
+
+void DutyCycle::take_back_for_idle(std::int64_t now_ns) {
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    Slot& slot = slots_[i];
+    if (slot.watched != slot.journal.resolved() || slot.journal.size() < 2) {
+      slot.watched = slot.journal.resolved();
+      slot.watched_since_ns = now_ns;
+    }
+  }
+  if (queue_.front()) return;  // idle workers will get those first
+  auto idle = std::count_if(loads_.begin(), loads_.end(), [](const WorkerLoad& l) { return l.available && l.in_flight == 0; });
+  for (std::size_t i = 0; i < slots_.size() && idle > 0; ++i) {
+    Slot& slot = slots_[i];
+    if (slot.journal.size() < 2 || now_ns - slot.watched_since_ns < kStuckNs) continue;
+    for (std::uint64_t number = slot.journal.sent(); number-- > slot.journal.resolved() + 1 && idle > 0;) {
+      if (take_back(static_cast<int>(i), number)) --idle;
+    }
+  }
+  send_pending();
+}
+
+bool DutyCycle::take_back(int index, std::uint64_t number) {
+  Slot& slot = slots_[static_cast<std::size_t>(index)];
+  Journal::Entry& entry = slot.journal.at(number);
+  if (!entry.call || entry.revoked) return false;
+  entry.revoked = true;
+  slot.channel->requests.revoke(entry.lane_position);
+  ipc::store_load_fence();  // FENCE: pairs with the one in WorkerEnd::start(): we see `started` or the worker sees `revoked`.
+  if (slot.journal.believe_started(slot.channel->started()) > number) return true;  // its response will say which
+  Call& call = *std::exchange(entry.call, nullptr);
+  if (call.claim()) {
+    call.to_queued();
+    queue_.requeue(call);
+    counters_.taken_back.add();
+  } else {
+    release(call);
+  }
+  return true;
+}
+
+// --- workers that come and go -------------------------------------------------------------------------------------------
+
+void DutyCycle::attach(int index, std::uint64_t incarnation, std::shared_ptr<ipc::HostEnd> channel, MethodNumbers numbers) {
+  Slot& slot = slots_[static_cast<std::size_t>(index)];
+  slot.channel = std::move(channel);
+  slot.incarnation = incarnation;
+  slot.numbers = std::move(numbers);
+  slot.broken = false;
+  slot.mean_service_ns = 0;
+  slot.channel->announce_asleep(asleep_);
+  update_load(index);
+}
+
+std::shared_ptr<ipc::HostEnd> DutyCycle::detach(int index, const Death& death) {
+  Slot& slot = slots_[static_cast<std::size_t>(index)];
+  if (!slot.channel || slot.incarnation != death.incarnation) return nullptr;
+  while (take_responses(index) > 0) {  // the last drain: what it had published before it died counts
+  }
+  const std::uint64_t started = slot.journal.believe_started(slot.broken ? UINT64_MAX : slot.channel->started());
+  for (std::uint64_t number = slot.journal.resolved(); number != slot.journal.sent(); ++number) {
+    lose(index, slot.journal.at(number), death, number < started);
+  }
+  slot.journal.clear();
+  slot.touched = false;
+  std::shared_ptr<ipc::HostEnd> channel = std::exchange(slot.channel, nullptr);
+  std::erase_if(outbox_.violations, [&](const Violation& v) { return v.slot == index && v.incarnation == death.incarnation; });
+  update_load(index);
+  return channel;
+}
+
+void DutyCycle::lose(int index, Journal::Entry& entry, const Death& death, bool started) {
+  counters_.in_flight_ended.add();
+  if (!entry.call) return;
+  Call& call = *entry.call;
+  if (!call.claim()) {  // answered already, by its deadline or its stop_token
+    release(call);
+    return;
+  }
+  const bool may_run_again = !started || call.idempotent;
+  if (may_run_again && static_cast<std::uint32_t>(call.attempts) <= options_.requeue_limit) {
+    call.to_queued();
+    queue_.requeue(call);
+    counters_.requeued.add();
+    return;
+  }
+  Error error = worker_lost(methods_.name(call.method), index, death.how, started);
+  error.context.incarnation = death.incarnation;
+  error.context.output = death.output;
+  counters_.calls_lost.add();
+  give_up(call, std::move(error));
+}
+
+void DutyCycle::fail_all(const Error& error) {
+  take_inbox();
+  while (Call* call = queue_.front()) {
+    queue_.remove(*call);
+    if (call->claim()) {
+      give_up(*call, error);
+    } else {
+      release(*call);
+    }
+  }
+  for (Slot& slot : slots_) {
+    for (std::uint64_t number = slot.journal.resolved(); number != slot.journal.sent(); ++number) {
+      Journal::Entry& entry = slot.journal.at(number);
+      if (!entry.call || !entry.call->claim()) continue;
+      Error failed = error;
+      failed.context.started = true;
+      entry.call->add_reference();  // the journal's, until the response or the death
+      give_up(*entry.call, std::move(failed));
+    }
+  }
+}
+
+void DutyCycle::announce_asleep(bool asleep) {
+  if (asleep_ == asleep) return;
+  asleep_ = asleep;
+  for (Slot& slot : slots_) {
+    if (slot.channel) slot.channel->announce_asleep(asleep);
+  }
+}
+
+}  // namespace samovar::core

@@ -1,0 +1,141 @@
+// DutyCycle: the dispatcher's work, one turn at a time: responses in, calls out, deadlines. It never waits and never calls
+// user code; what has to follow a turn (threads to wake, callbacks to run, workers to kill) it leaves in its Outbox.
+//
+// Threads: the holder of the dispatch token, but for the parts marked "any".
+// Invariants: (1) A call is in exactly one of: inbox, pending list, one journal, done. (2) Each call leaves with exactly one
+// outcome, by Call::claim(). (3) What comes from a worker's pages is copied, checked and only then used.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <samovar/options.h>
+
+#include "core/dispatch/journal.h"
+#include "core/dispatch/method_table.h"
+#include "core/dispatch/pending_queue.h"
+#include "core/dispatch/placement.h"
+#include "core/observe/counters.h"
+#include "ipc/channel.h"
+
+namespace samovar::core {
+
+// Numbers of the pool's methods in one worker's list; 0 where it lacks one (0 is the worker's own ping).
+using MethodNumbers = std::vector<std::uint16_t>;
+
+struct Death {
+  std::uint64_t incarnation = 0;
+  std::string how;     // "worker 2 (PID 4711) was killed by signal 9 (SIGKILL)"
+  std::string output;  // the last lines it printed
+};
+
+class DutyCycle {
+ public:
+  struct Violation {
+    int slot;
+    std::uint64_t incarnation;
+    std::string what;
+  };
+
+  struct Outbox {
+    std::vector<Call*> wake;      // waiters that sleep on their call; the pointers may be stale, a wake is harmless
+    Call* ready_first = nullptr;  // asynchronous calls with their outcome, in order
+    Call* ready_last = nullptr;
+    bool ring = false;            // the sentinel's call is done: ring the epoll
+    std::vector<Violation> violations;
+
+    void add_ready(Call& call);
+    bool empty() const { return wake.empty() && !ready_first && !ring && violations.empty(); }
+  };
+
+  DutyCycle(const Options& options, const MethodTable& methods, PendingQueue& queue, Counters& counters);
+
+  // One turn. Returns how many calls and responses moved.
+  std::size_t run();
+
+  // Only sends what lies in the queue; for submit(), which leaves the responses' cache lines alone.
+  std::size_t send_pending();
+
+  // Enters an admitted call, past the inbox: its admitter holds the token.
+  void enter(Call& call);
+
+  // Deadlines, and calls that lie ready behind a stuck one while a worker is idle. run() looks at the clock now and then;
+  // who has slept calls this.
+  void run_timers();
+
+  // What a worker's end brings in and takes away.
+  void attach(int slot, std::uint64_t incarnation, std::shared_ptr<ipc::HostEnd> channel, MethodNumbers numbers);
+  std::shared_ptr<ipc::HostEnd> detach(int slot, const Death& death);  // the channel, or null where it was not attached
+
+  // Ends every call that has no outcome yet in `error`.
+  void fail_all(const Error& error);
+
+  // Drops the calls in the queue that have their outcome, and revokes those in lanes.
+  void sweep();
+
+  // Tells all workers whether the host is about to sleep, so that they ring. A fence and a last turn must follow.
+  void announce_asleep(bool asleep);
+  bool announced_asleep() const { return asleep_; }
+
+  // When the next turn is due although nothing comes in.
+  std::int64_t next_due_ns() const;
+
+  std::uint32_t busy_workers() const { return busy_; }
+  Outbox& outbox() { return outbox_; }
+
+ private:
+  struct Slot {
+    std::shared_ptr<ipc::HostEnd> channel;  // null: no worker
+    std::uint64_t incarnation = 0;
+    MethodNumbers numbers;
+    Journal journal;
+    bool broken = false;       // it broke the protocol; it is about to be killed
+    bool touched = false;      // published or consumed since the last look at its `asleep`
+    std::int64_t mean_service_ns = 0;
+    std::uint32_t sampled = 0;
+    std::uint64_t watched = 0;           // journal.resolved() when progress was last seen
+    std::int64_t watched_since_ns = 0;
+
+    explicit Slot(std::uint32_t journal_capacity) : journal(journal_capacity) {}
+  };
+
+  std::size_t take_responses(int index);
+  bool take_response(int index, Slot& slot);  // false: the worker broke the protocol
+  void settle(Call& call, const ipc::Response& response);  // requires: claimed
+  bool send(int index, Call& call);                        // false: the lane is full
+  void take_inbox();
+  void expire(std::int64_t now_ns);
+  void take_back_for_idle(std::int64_t now_ns);
+  bool take_back(int index, std::uint64_t number);
+  void ring_workers();
+  void lose(int index, Journal::Entry& entry, const Death& death, bool started);
+  void give_up(Call& call, Error error);  // requires: claimed
+  void complete(Call& call);              // requires: claimed, outcome written
+  void release(Call& call);               // drops the dispatcher's reference
+  void watch_deadline(Call& call);
+  void forget_deadline(Call& call);
+  void violate(int index, std::string what);
+  void update_load(int index);
+
+  const Options& options_;
+  const MethodTable& methods_;
+  PendingQueue& queue_;
+  Counters& counters_;
+  Outbox outbox_;
+
+  std::vector<Slot> slots_;
+  std::vector<WorkerLoad> loads_;
+  std::uint32_t busy_ = 0;          // slots with something in their lane
+  std::uint64_t used_ = 0;          // counts sends, for "most recently used"
+  bool asleep_ = false;
+  std::uint32_t turns_ = 0;
+
+  Call* due_first_ = nullptr;       // asynchronous calls without outcome, linked by due_next
+  std::int64_t earliest_due_ns_ = ipc::kNever;  // a lower bound
+  std::vector<std::byte> scratch_;  // late responses
+};
+
+}  // namespace samovar::core

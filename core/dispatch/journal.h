@@ -1,0 +1,52 @@
+// Journal: what one incarnation has in its request lane, in lane order, in memory private to the host.
+//
+// Owned by the holder of the dispatch token. An entry holds the dispatcher's reference of its call until the response, the
+// proof of death, or the call's being taken back.
+#pragma once
+
+#include <bit>
+#include <cstdint>
+#include <vector>
+
+#include "core/dispatch/call.h"
+
+namespace samovar::core {
+
+class Journal {
+ public:
+  struct Entry {
+    Call* call = nullptr;  // null: taken back, only its "skipped" is to come
+    std::uint64_t call_id = 0;
+    std::uint64_t lane_position = 0;
+    bool revoked = false;
+  };
+
+  explicit Journal(std::uint32_t capacity) : entries_(std::bit_ceil(capacity)) {}
+
+  bool empty() const { return sent_ == resolved_; }
+  std::uint32_t size() const { return static_cast<std::uint32_t>(sent_ - resolved_); }
+  bool full() const { return size() == entries_.size(); }
+
+  void push(Call& call, std::uint64_t lane_position) {
+    at(sent_++) = {.call = &call, .call_id = call.ticket, .lane_position = lane_position, .revoked = false};
+  }
+  Entry& front() { return at(resolved_); }
+  void pop() { ++resolved_; }
+
+  // Entries by number in lane order: resolved() is the oldest, sent() - 1 the youngest.
+  Entry& at(std::uint64_t number) { return entries_[number & (entries_.size() - 1)]; }
+  std::uint64_t resolved() const { return resolved_; }
+  std::uint64_t sent() const { return sent_; }
+
+  // How many the worker has begun, of what it says itself. A count that cannot be is taken as "all": none runs twice.
+  std::uint64_t believe_started(std::uint64_t said) const { return said < resolved_ || said > sent_ ? sent_ : said; }
+
+  void clear() { sent_ = resolved_ = 0; }
+
+ private:
+  std::vector<Entry> entries_;
+  std::uint64_t sent_ = 0;
+  std::uint64_t resolved_ = 0;
+};
+
+}  // namespace samovar::core

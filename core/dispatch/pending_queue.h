@@ -1,0 +1,126 @@
+// PendingQueue: calls that wait for a worker, oldest first, at most `limit`.
+//
+// Two parts: a lock-free inbox that any thread fills, and a list private to the holder of the dispatch token, ordered by
+// ticket, into which each duty cycle empties the inbox. (The inbox alone is FIFO per producer only and can starve a quiet
+// thread for ever.) Dispatch, expiry, cancellation and requeueing work on the list.
+// Threads: admit(), enqueue(), close() any; the rest the holder of the dispatch token.
+// Invariant: admitted - left == calls in inbox, in list or on their way into one of them; it never passes `limit` by
+// admission. Calls requeued from a dead worker come on top: they were admitted before.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include <concurrentqueue/concurrentqueue.h>
+
+#include "core/dispatch/call.h"
+
+namespace samovar::core {
+
+class PendingQueue {
+ public:
+  explicit PendingQueue(std::uint32_t limit) : limit_(limit) {}
+
+  enum class Admission { admitted, full, closed };
+
+  // Takes a place in the queue and gives out its ticket. The call must follow, by enqueue() or insert().
+  Admission admit(std::uint64_t& ticket) {
+    std::uint64_t word = admitted_.load(std::memory_order_relaxed);
+    do {
+      if ((word & kClosed) != 0) return Admission::closed;
+      if (word - left_.load(std::memory_order_relaxed) >= limit_) return Admission::full;
+    } while (!admitted_.compare_exchange_weak(word, word + 1, std::memory_order_relaxed));
+    ticket = word + 1;
+    return Admission::admitted;
+  }
+
+  // From here on nothing is admitted. One word holds count and closed, so no call slips in behind the closing.
+  void close() { admitted_.fetch_or(kClosed, std::memory_order_seq_cst); }
+
+  std::uint64_t admitted() const { return admitted_.load(std::memory_order_relaxed) & ~kClosed; }
+  bool is_closed() const { return (admitted_.load(std::memory_order_relaxed) & kClosed) != 0; }
+  std::uint32_t size() const {
+    const std::uint64_t left = left_.load(std::memory_order_relaxed);
+    const std::uint64_t admitted = this->admitted();
+    return admitted > left ? static_cast<std::uint32_t>(admitted - left) : 0;
+  }
+
+  // Fails (false) when there is no memory for another block of the inbox.
+  bool enqueue(Call& call) { return inbox_.enqueue(&call); }
+
+  // Whether calls may lie in the inbox. Exact after a full barrier that follows their enqueue().
+  bool inbox_is_empty() const { return inbox_.size_approx() == 0; }
+
+  // Empties the inbox into the list; `listed(call)` is told of each. Cheap when no call is on its way.
+  template <typename Listed>
+  void take_inbox(Listed&& listed) {
+    if (listed_ == admitted()) return;
+    Call* call;
+    while (inbox_.try_dequeue(call)) {
+      insert(*call);
+      listed(*call);
+    }
+  }
+
+  // Puts an admitted call into its place, straight into the list.
+  void insert(Call& call) {
+    ++listed_;
+    link(call);
+  }
+
+  // Puts a call that had left back into its place, which is in front: its ticket is older than those behind.
+  void requeue(Call& call) {
+    left_.store(left_.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
+    link(call);
+  }
+
+  Call* front() const { return first_; }
+
+  // Takes a call out of the list: it was sent, or has its outcome.
+  void remove(Call& call) {
+    (call.previous ? call.previous->next : first_) = call.next;
+    (call.next ? call.next->previous : last_) = call.previous;
+    call.previous = call.next = nullptr;
+    left_.store(left_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  }
+
+  // An admitted call that will not follow: no memory for it.
+  void forgo() {
+    // Not the holder's counter: forgone calls are rare, and the holder alone writes left_.
+    forgone_.fetch_add(1, std::memory_order_relaxed);
+  }
+
+  // Settles forgone places. By the holder, now and then.
+  void settle() {
+    if (const std::uint64_t forgone = forgone_.exchange(0, std::memory_order_relaxed)) {
+      listed_ += forgone;
+      left_.store(left_.load(std::memory_order_relaxed) + forgone, std::memory_order_relaxed);
+    }
+  }
+
+ private:
+  static constexpr std::uint64_t kClosed = std::uint64_t{1} << 63;
+
+  void link(Call& call) {
+    Call* after = last_;  // tickets arrive nearly in order: the place is at or near the end, or (requeued) at the front
+    if (first_ && call.ticket < first_->ticket) after = nullptr;
+    while (after && after->ticket > call.ticket) after = after->previous;
+    call.previous = after;
+    call.next = after ? after->next : first_;
+    (after ? after->next : first_) = &call;
+    (call.next ? call.next->previous : last_) = &call;
+  }
+
+  const std::uint32_t limit_;
+  alignas(ipc::kCacheLineBytes) std::atomic<std::uint64_t> admitted_{0};
+  std::atomic<std::uint64_t> left_{0};  // written by the holder only
+  std::atomic<std::uint64_t> forgone_{0};
+  moodycamel::ConcurrentQueue<Call*> inbox_;
+
+  // Owned by the holder of the dispatch token.
+  Call* first_ = nullptr;
+  Call* last_ = nullptr;
+  std::uint64_t listed_ = 0;  // admitted calls that have reached the list, or never will
+};
+
+}  // namespace samovar::core

@@ -1,0 +1,131 @@
+#include "core/errors.h"
+
+#include <cerrno>
+#include <utility>
+
+#include <samovar_wire/error_generated.h>
+
+namespace samovar {
+
+std::string_view to_string(Category category) {
+  constexpr std::string_view kNames[] = {"configuration", "request", "resource", "timeout", "cancelled",
+                                         "application",   "worker",  "shutdown", "system"};
+  return kNames[static_cast<std::size_t>(category)];
+}
+
+std::string_view to_string(Code code) {
+  constexpr std::string_view kNames[] = {
+      "invalid_option",  "python_not_found", "incompatible_worker", "module_failed", "start_timeout",     "unsupported_system",
+      "unknown_method",  "invalid_payload",  "payload_too_large",   "queue_full",    "deadline_exceeded", "cancelled",
+      "method_failed",   "invalid_result",   "result_too_large",    "worker_lost",   "pool_stopped",      "system_error"};
+  return kNames[static_cast<std::size_t>(code)];
+}
+
+std::string Error::to_string() const {
+  std::string text(samovar::to_string(code));
+  text += ": " + message;
+  if (context.worker >= 0) text += " (worker " + std::to_string(context.worker) + ")";
+  if (!context.traceback.empty()) text += "\n" + context.traceback;
+  if (!context.output.empty()) text += "\nlast output of the worker:\n" + context.output;
+  return text;
+}
+
+}  // namespace samovar
+
+namespace samovar::core {
+namespace {
+
+std::string text(const flatbuffers::String* string) { return string ? string->str() : std::string(); }
+
+std::string quoted(std::string_view name) { return "\"" + std::string(name) + "\""; }
+
+}  // namespace
+
+Error make_error(Category category, Code code, std::string message) {
+  return {.category = category, .code = code, .message = std::move(message), .context = {}};
+}
+
+Error system_failure(const ipc::SystemError& error, std::string_view doing) {
+  std::string message = std::string(doing) + ": " + error.to_string();
+  if (error.error == EMFILE || error.error == ENFILE) message += "; raise the limit of open files (ulimit -n)";
+  if (error.error == ENOMEM) message += "; free memory, or use fewer workers or smaller lane_bytes";
+  return make_error(Category::system, Code::system_error, std::move(message));
+}
+
+Error deadline_exceeded(std::string_view method, bool sent) {
+  Error error = make_error(Category::timeout, Code::deadline_exceeded,
+                           sent ? quoted(method) + " was not answered before its deadline; its late reply will be dropped"
+                                : quoted(method) + " found no free worker before its deadline; it has not run");
+  error.context.retryable = !sent;
+  error.context.started = sent;
+  return error;
+}
+
+Error call_cancelled(std::string_view method) {
+  return make_error(Category::cancelled, Code::cancelled, quoted(method) + " was cancelled by its stop_token");
+}
+
+Error pool_stopped() {
+  return make_error(Category::shutdown, Code::pool_stopped, "the pool is draining or has ended; start another one");
+}
+
+Error queue_full(std::uint32_t limit) {
+  Error error = make_error(Category::resource, Code::queue_full,
+                           std::to_string(limit) + " calls wait already (queue_limit); try later, add workers, raise "
+                           "queue_limit, or pass WhenFull::wait");
+  error.context.retryable = true;
+  return error;
+}
+
+Error payload_too_large(std::size_t bytes, std::uint32_t limit) {
+  return make_error(Category::request, Code::payload_too_large,
+                    "a payload of " + std::to_string(bytes) + " bytes is larger than inline_bytes_max (" +
+                        std::to_string(limit) + "); raise it and lane_bytes, or send less");
+}
+
+Error unknown_method(std::string_view name, std::string_view nearest, std::string_view module) {
+  std::string message = quoted(module) + " has no method " + quoted(name);
+  if (!nearest.empty()) message += "; did you mean " + quoted(nearest) + "?";
+  return make_error(Category::request, Code::unknown_method, std::move(message));
+}
+
+Error worker_lost(std::string_view method, int worker, std::string_view how, bool started) {
+  Error error = make_error(Category::worker, Code::worker_lost,
+                           std::string(how) + (started ? " while it ran " : " before it began to run ") + quoted(method));
+  error.context.worker = worker;
+  error.context.started = started;
+  error.context.retryable = !started;
+  return error;
+}
+
+Error method_failed(std::string_view method, std::span<const std::byte> payload) {
+  const auto* data = reinterpret_cast<const std::uint8_t*>(payload.data());
+  flatbuffers::Verifier verifier(data, payload.size());
+  if (!wire::VerifyErrorBuffer(verifier)) {
+    return make_error(Category::application, Code::method_failed, quoted(method) + " failed; its error could not be read");
+  }
+  const wire::Error* failure = wire::GetError(data);
+  Error error = make_error(Category::application, Code::method_failed, text(failure->message()));
+  error.context.started = true;
+  error.context.python_type = text(failure->type());
+  error.context.traceback = text(failure->traceback());
+  const std::uint16_t code = failure->code() > ipc::kFailureCodeMax ? 0 : failure->code();
+  switch (static_cast<ipc::FailureCode>(code)) {
+    case ipc::FailureCode::exception:
+      if (!error.context.python_type.empty()) error.message = error.context.python_type + ": " + error.message;
+      break;
+    case ipc::FailureCode::result_type: error.code = Code::invalid_result; break;
+    case ipc::FailureCode::result_too_large: error.code = Code::result_too_large; break;
+    case ipc::FailureCode::argument:
+      error.category = Category::request;
+      error.code = Code::invalid_payload;
+      break;
+    case ipc::FailureCode::unknown_method:
+      error.category = Category::request;
+      error.code = Code::unknown_method;
+      break;
+  }
+  return error;
+}
+
+}  // namespace samovar::core

@@ -1,0 +1,30 @@
+// Errors: the library's failures, each worded once: what happened, why, what to do next.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include <samovar/error.h>
+
+#include "ipc/message.h"
+#include "ipc/result.h"
+
+namespace samovar::core {
+
+Error make_error(Category category, Code code, std::string message);
+Error system_failure(const ipc::SystemError& error, std::string_view doing);
+
+Error deadline_exceeded(std::string_view method, bool sent);
+Error call_cancelled(std::string_view method);
+Error pool_stopped();
+Error queue_full(std::uint32_t limit);
+Error payload_too_large(std::size_t bytes, std::uint32_t limit);
+Error unknown_method(std::string_view name, std::string_view nearest, std::string_view module);
+Error worker_lost(std::string_view method, int worker, std::string_view how, bool started);
+
+// Of a response with Status::failed; its payload is a peer's, verified here.
+Error method_failed(std::string_view method, std::span<const std::byte> payload);
+
+}  // namespace samovar::core

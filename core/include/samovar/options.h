@@ -1,0 +1,77 @@
+// Options of a pool and of a call. Every limit has a name, a default and a unit.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <samovar/api.h>
+
+namespace samovar {
+
+using Duration = std::chrono::nanoseconds;
+
+// Who moves calls and replies between the queue and the workers.
+enum class Dispatcher : std::uint8_t {
+  automatic,  // pinned where a core is free for it (workers + 2 <= cores), else caller
+  caller,     // a thread that waits in call() works for everybody meanwhile: the fastest way on few cores
+  manual,     // the service runs poll() in its own event loop
+  pinned,     // a thread of the pool, on a core of its own
+};
+
+SAMOVAR_API std::string_view to_string(Dispatcher dispatcher);
+
+enum class LogLevel : std::uint8_t { debug, info, warning, error };
+
+// Called from the pool's supervisor thread, one line at a time.
+using LogSink = std::function<void(LogLevel, std::string_view line)>;
+
+struct Options {
+  // The user's Python module: "models.py", "path/to/models.py" or an importable name, "package.models".
+  std::string module;
+
+  std::string name = "samovar";  // in log lines and in the workers' process names
+
+  unsigned workers = 0;  // 0: one for each core this process may use
+  Dispatcher dispatcher = Dispatcher::automatic;
+
+  Duration timeout = std::chrono::seconds(30);         // of a call that names none
+  Duration start_timeout = std::chrono::seconds(60);   // spawn to ready, import and preload included
+  Duration stop_timeout = std::chrono::seconds(5);     // a worker's time to end before SIGTERM, and again before SIGKILL
+  Duration restart_delay = std::chrono::milliseconds(50);  // before a failed worker start is tried again; doubles
+  Duration restart_delay_max = std::chrono::seconds(5);
+
+  std::uint32_t queue_limit = 1000;    // calls that wait for a worker
+  std::uint32_t prefetch = 0;          // calls in one worker's lane, the running one included; 0: 50 us of work, at most 64
+  std::uint32_t requeue_limit = 3;     // how often an unstarted call moves on from a dead worker
+  std::uint32_t lane_bytes = 64 * 1024;      // each lane of each worker; a power of two
+  std::uint32_t inline_bytes_max = 4096;     // largest payload of a call or reply
+
+  Duration spin_max = std::chrono::microseconds(50);  // longest spin before a wait sleeps; 0: sleep at once
+
+  std::string python;                    // interpreter; empty: $SAMOVAR_PYTHON, else the one the extension was built for
+  std::vector<std::string> python_path;  // in front of sys.path
+  std::vector<int> worker_cpus;          // worker i runs on worker_cpus[i % size]; empty: wherever the kernel likes
+  int dispatcher_cpu = -1;               // pinned: which core; -1: the last one this process may use
+
+  LogSink log;                       // empty: to stderr
+  LogLevel log_level = LogLevel::info;
+};
+
+enum class WhenFull : std::uint8_t { fail, wait };
+
+struct CallOptions {
+  std::optional<Duration> timeout;                                  // default: the pool's
+  std::optional<std::chrono::steady_clock::time_point> deadline;    // the earlier of both holds
+  std::stop_token stop;                                             // cancels the call
+  WhenFull when_full = WhenFull::fail;                              // a full queue: an error, or a wait until the deadline
+  bool idempotent = false;                                          // may run again where a worker died while it ran
+  bool timed = false;                                               // the reply tells the time in the handler
+};
+
+}  // namespace samovar

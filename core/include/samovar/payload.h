@@ -1,0 +1,52 @@
+// Payload: the argument of a call. Views what it is made from, which must live until call() returns or submit() has copied it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <samovar/api.h>
+#include <samovar/value.h>
+
+namespace samovar {
+
+enum class PayloadKind : std::uint8_t {
+  none,       // the method is called without an argument; a result None
+  bytes,      // a memoryview in Python
+  text,       // a str
+  value,      // None, bool, int, float, str, bytes, list, dict
+  arguments,  // a list of values, spread to the method's positional parameters
+};
+
+class Payload {
+ public:
+  Payload() = default;
+  Payload(PayloadKind kind, std::span<const std::byte> view) : kind_(kind), view_(view) {}
+
+  // `encoded` holds FlexBuffers, as value() and arguments() make it; `error` says why they could not.
+  Payload(PayloadKind kind, std::vector<std::byte> encoded, std::string error)
+      : kind_(kind), encoded_(std::move(encoded)), error_(std::move(error)) {}
+
+  PayloadKind kind() const { return kind_; }
+  std::span<const std::byte> data() const { return encoded_.empty() ? view_ : std::span<const std::byte>(encoded_); }
+  const std::string& error() const { return error_; }
+
+ private:
+  PayloadKind kind_ = PayloadKind::none;
+  std::span<const std::byte> view_;
+  std::vector<std::byte> encoded_;
+  std::string error_;
+};
+
+inline Payload bytes(std::span<const std::byte> data) { return {PayloadKind::bytes, data}; }
+inline Payload bytes(const void* data, std::size_t size) { return bytes({static_cast<const std::byte*>(data), size}); }
+inline Payload text(std::string_view utf8) { return {PayloadKind::text, std::as_bytes(std::span(utf8))}; }
+
+// Encoded at once. A value that cannot be (deeper than 64 levels) fails the call with invalid_payload.
+SAMOVAR_API Payload value(const Value& value);
+SAMOVAR_API Payload arguments(const std::vector<Value>& values);
+
+}  // namespace samovar

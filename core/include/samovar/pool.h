@@ -1,0 +1,67 @@
+// Pool: Python workers, kept hot, called over shared memory.
+//
+// Threads: any number may use a pool at once, except that it is moved and destroyed by one while no other uses it.
+// Every accepted call has exactly one outcome: a reply or one error, whatever dies at whatever instruction.
+// No exception leaves the library. Any number of pools may live in a process.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <samovar/api.h>
+#include <samovar/callback.h>
+#include <samovar/error.h>
+#include <samovar/options.h>
+#include <samovar/payload.h>
+#include <samovar/reply.h>
+#include <samovar/stats.h>
+
+namespace samovar {
+
+namespace core {
+class PoolState;
+}
+
+class SAMOVAR_API Pool {
+ public:
+  // Starts the workers and returns when all of them are ready: imported, preloaded, and have answered a ping.
+  // Blocks up to start_timeout. Fails: category configuration or system; nothing is left running.
+  static Result<Pool> start(Options options);
+
+  Pool(Pool&&) noexcept;
+  Pool& operator=(Pool&&) noexcept;
+  ~Pool();  // drain() without waiting for running calls; leaves no process, thread or descriptor behind
+
+  // Calls a method and waits for its outcome. Blocks up to the call's deadline.
+  // Not from within a callback (of this pool) with Dispatcher::manual: nobody would poll.
+  Result<Reply> call(std::string_view method, const Payload& payload = {}, const CallOptions& options = {});
+
+  // Sends a call and returns. `done` is called exactly once, by a thread inside poll(), if and only if the call was accepted.
+  // Copies the payload. Fails: unknown_method, payload_too_large, invalid_payload, queue_full, pool_stopped.
+  [[nodiscard]] Result<void> submit(std::string_view method, const Payload& payload, Callback done,
+                                    const CallOptions& options = {});
+
+  // Moves calls and replies on and runs callbacks of finished calls. Returns how many it ran. When it finds nothing to do
+  // it arms completion_fd() and looks once more. Does not block.
+  std::size_t poll();
+
+  // Polls readable when poll() has something to do. Of the pool; never read it, never close it.
+  int completion_fd() const;
+
+  // Refuses new calls and waits until those accepted have their outcome (their callbacks may still wait for poll()), at
+  // most `timeout`; calls left then end in pool_stopped. Then ends the workers. Blocks.
+  void drain(Duration timeout);
+
+  Stats stats() const;
+  std::vector<std::string> methods() const;
+  const Options& options() const;  // as they are in force: defaults resolved
+
+ private:
+  explicit Pool(std::unique_ptr<core::PoolState> state);
+  std::unique_ptr<core::PoolState> state_;
+};
+
+}  // namespace samovar

@@ -1,0 +1,51 @@
+// Reply: what a method returned. Owns its memory; may outlive its worker and the pool. Movable, not copyable.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <span>
+#include <string_view>
+#include <utility>
+
+#include <samovar/api.h>
+#include <samovar/error.h>
+#include <samovar/payload.h>
+#include <samovar/value.h>
+
+namespace samovar {
+
+namespace core {
+class Call;
+}
+
+class SAMOVAR_API Reply {
+ public:
+  Reply(Reply&& other) noexcept : call_(std::exchange(other.call_, nullptr)) {}
+  Reply& operator=(Reply&& other) noexcept {
+    std::swap(call_, other.call_);
+    return *this;
+  }
+  ~Reply() {
+    if (call_) release();
+  }
+
+  PayloadKind kind() const;                  // none, bytes, text or value
+  std::span<const std::byte> data() const;   // as it was sent; valid while this reply lives
+  std::string_view text() const;             // data() as characters
+
+  // The result as a Value, whatever its kind. Fails: FlexBuffers that do not verify (invalid_result).
+  Result<Value> value() const;
+
+  // Time in the handler; zero unless CallOptions::timed. Source: CLOCK_MONOTONIC in the worker.
+  std::chrono::nanoseconds service_time() const;
+  int worker() const;
+
+ private:
+  friend class core::Call;
+  explicit Reply(core::Call* call) : call_(call) {}
+  void release();
+
+  core::Call* call_;  // one reference of it
+};
+
+}  // namespace samovar

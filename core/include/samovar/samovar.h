@@ -1,0 +1,11 @@
+// The whole of Samovar's C++ interface.
+#pragma once
+
+#include <samovar/callback.h>
+#include <samovar/error.h>
+#include <samovar/options.h>
+#include <samovar/payload.h>
+#include <samovar/pool.h>
+#include <samovar/reply.h>
+#include <samovar/stats.h>
+#include <samovar/value.h>

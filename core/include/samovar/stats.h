@@ -1,0 +1,27 @@
+// Stats: a pool's counters, cumulative since its start, and its gauges of this moment.
+#pragma once
+
+#include <cstdint>
+
+namespace samovar {
+
+struct Stats {
+  std::uint64_t accepted = 0;         // calls that got, or will get, exactly one outcome
+  std::uint64_t replied = 0;          // outcomes that were replies
+  std::uint64_t failed = 0;           // outcomes that were errors, of any kind below
+  std::uint64_t timed_out = 0;
+  std::uint64_t cancelled = 0;
+  std::uint64_t workers_lost = 0;     // incarnations that ended without being asked to
+  std::uint64_t calls_lost = 0;       // outcomes worker_lost
+  std::uint64_t requeued = 0;         // unstarted calls that moved on from a dead worker
+  std::uint64_t taken_back = 0;       // unstarted calls taken back from a living worker's lane
+  std::uint64_t late_replies = 0;     // replies to calls that had their outcome already; dropped
+  std::uint64_t rejected = 0;         // calls not accepted: queue_full, unknown_method, payload_too_large, pool_stopped
+  std::uint64_t violations = 0;       // workers killed because they broke the protocol
+
+  std::uint32_t workers_ready = 0;
+  std::uint32_t queued = 0;
+  std::uint32_t in_flight = 0;        // calls in workers' lanes
+};
+
+}  // namespace samovar

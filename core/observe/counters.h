@@ -1,0 +1,53 @@
+// Counters of a pool, each in one place. Relaxed: they order nothing.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+namespace samovar::core {
+
+// Written by one thread at a time (the holder of the dispatch token).
+class OwnedCounter {
+ public:
+  void add(std::uint64_t n = 1) { value_.store(get() + n, std::memory_order_relaxed); }
+  std::uint64_t get() const { return value_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<std::uint64_t> value_{0};
+};
+
+// Written by any thread.
+class SharedCounter {
+ public:
+  void add(std::uint64_t n = 1) { value_.fetch_add(n, std::memory_order_relaxed); }
+  void subtract(std::uint64_t n = 1) { value_.fetch_sub(n, std::memory_order_relaxed); }
+  std::uint64_t get() const { return value_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<std::uint64_t> value_{0};
+};
+
+struct Counters {
+  OwnedCounter replied;
+  OwnedCounter failed_by_dispatcher;  // outcomes that were errors, given by the dispatcher
+  OwnedCounter timed_out_by_dispatcher;
+  OwnedCounter calls_lost;
+  OwnedCounter requeued;
+  OwnedCounter taken_back;
+  OwnedCounter late_replies;
+  OwnedCounter in_flight_sent;        // minus in_flight_ended: calls in lanes
+  OwnedCounter in_flight_ended;
+
+  SharedCounter failed_by_waiter;     // outcomes that were errors, given by the waiter's deadline or stop_token
+  SharedCounter timed_out_by_waiter;
+  SharedCounter cancelled;
+  SharedCounter rejected;
+  SharedCounter asynchronous;         // calls with a callback and no outcome yet
+  SharedCounter workers_lost;
+  SharedCounter violations;
+  SharedCounter workers_ready;        // a gauge
+
+  std::uint64_t outcomes() const { return replied.get() + failed_by_dispatcher.get() + failed_by_waiter.get(); }
+};
+
+}  // namespace samovar::core

@@ -1,0 +1,26 @@
+// Log: the pool's log lines, filtered by level, to the user's sink or to stderr. Threads: any.
+#pragma once
+
+#include <string_view>
+
+#include <samovar/options.h>
+
+namespace samovar::core {
+
+class Log {
+ public:
+  explicit Log(const Options& options);
+
+  void write(LogLevel level, std::string_view line) const {
+    if (level >= level_) sink_(level, line);
+  }
+  void info(std::string_view line) const { write(LogLevel::info, line); }
+  void warning(std::string_view line) const { write(LogLevel::warning, line); }
+  void error(std::string_view line) const { write(LogLevel::error, line); }
+
+ private:
+  LogLevel level_;
+  LogSink sink_;
+};
+
+}  // namespace samovar::core

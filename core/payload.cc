@@ -1,0 +1,42 @@
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include <samovar/payload.h>
+#include <samovar/reply.h>
+
+#include "core/dispatch/call.h"
+#include "core/errors.h"
+#include "core/values/value_codec.h"
+
+namespace samovar {
+namespace {
+
+Payload encoded(PayloadKind kind, const Value& value, std::string_view root) {
+  std::vector<std::uint8_t> bytes;
+  auto result = core::encode_value(value, bytes, root);
+  if (!result) return {kind, {}, std::move(result.error())};
+  std::vector<std::byte> copy(bytes.size());
+  std::memcpy(copy.data(), bytes.data(), bytes.size());
+  return {kind, std::move(copy), {}};
+}
+
+}  // namespace
+
+Payload value(const Value& value) { return encoded(PayloadKind::value, value, "value"); }
+
+Payload arguments(const std::vector<Value>& values) { return encoded(PayloadKind::arguments, Value(values), "arguments"); }
+
+Result<Value> Reply::value() const {
+  switch (kind()) {
+    case PayloadKind::none: return Value();
+    case PayloadKind::bytes: return Value(Bytes(data().begin(), data().end()));
+    case PayloadKind::text: return Value(text());
+    default: break;
+  }
+  auto decoded = core::decode_value(data());
+  if (decoded) return std::move(*decoded);
+  return tl::unexpected(core::make_error(Category::worker, Code::invalid_result, "the reply is no value: " + decoded.error()));
+}
+
+}  // namespace samovar

@@ -1,0 +1,118 @@
+// The one place that wires: starts everything, and stops it in reverse.
+#include <samovar/pool.h>
+
+#include <unistd.h>
+
+#include <utility>
+
+#include "core/dispatch/dispatcher.h"
+#include "core/dispatch/wake_set.h"
+#include "core/errors.h"
+#include "core/observe/counters.h"
+#include "core/observe/log.h"
+#include "core/options.h"
+#include "core/supervision/launch_plan.h"
+#include "core/supervision/supervisor.h"
+#include "core/topology/machine.h"
+
+namespace samovar {
+namespace core {
+
+class PoolState {
+ public:
+  PoolState(Options resolved, LaunchPlan plan, std::unique_ptr<WakeSet> set)
+      : options(std::move(resolved)), log(options), wake_set(std::move(set)), supervisor(options, std::move(plan), counters, log) {}
+
+  ~PoolState() {
+    if (!dispatcher) return;
+    dispatcher->drain(ipc::now_ns());
+    supervisor.stop();
+    dispatcher.reset();
+  }
+
+  const Options options;
+  const pid_t owner = getpid();
+  Log log;
+  Counters counters;
+  std::unique_ptr<WakeSet> wake_set;
+  Supervisor supervisor;
+  std::unique_ptr<Dispatcher> dispatcher;  // last: it uses all of the above
+};
+
+}  // namespace core
+
+Result<Pool> Pool::start(Options requested) {
+  const std::vector<int> cpus = core::usable_cpus();
+  Result<Options> options = core::resolve(std::move(requested), cpus);
+  if (!options) return tl::unexpected(std::move(options.error()));
+  Result<core::LaunchPlan> plan = core::plan_launch(*options);
+  if (!plan) return tl::unexpected(std::move(plan.error()));
+  auto wake_set = core::WakeSet::create();
+  if (!wake_set) return tl::unexpected(core::system_failure(wake_set.error(), "starting a pool"));
+
+  auto state = std::make_unique<core::PoolState>(std::move(*options), std::move(*plan), std::move(*wake_set));
+  Result<std::vector<std::string>> methods = state->supervisor.start_workers();
+  if (!methods) return tl::unexpected(std::move(methods.error()));
+
+  state->dispatcher = std::make_unique<core::Dispatcher>(
+      state->options, core::MethodTable(std::move(*methods)), state->counters, *state->wake_set, state->supervisor.bell(),
+      static_cast<unsigned>(cpus.size()),
+      [supervisor = &state->supervisor](const core::DutyCycle::Violation& violation) { supervisor->kill_worker(violation); });
+  if (state->options.dispatcher == Dispatcher::pinned && !state->dispatcher->start_pinned(state->options.dispatcher_cpu)) {
+    state->log.warning("the dispatcher could not be pinned to CPU " + std::to_string(state->options.dispatcher_cpu) +
+                       "; it runs wherever the kernel likes");
+  }
+  state->supervisor.serve(*state->dispatcher);
+  return Pool(std::move(state));
+}
+
+Pool::Pool(std::unique_ptr<core::PoolState> state) : state_(std::move(state)) {}
+Pool::Pool(Pool&&) noexcept = default;
+Pool& Pool::operator=(Pool&&) noexcept = default;
+
+Pool::~Pool() {
+  // A child that the host forked has the memory of a pool but none of its threads: the workers are its parent's.
+  if (state_ && state_->owner != getpid()) (void)state_.release();
+}
+
+Result<Reply> Pool::call(std::string_view method, const Payload& payload, const CallOptions& options) {
+  return state_->dispatcher->call(method, payload, options);
+}
+
+Result<void> Pool::submit(std::string_view method, const Payload& payload, Callback done, const CallOptions& options) {
+  return state_->dispatcher->submit(method, payload, std::move(done), options);
+}
+
+std::size_t Pool::poll() { return state_->dispatcher->poll(); }
+
+int Pool::completion_fd() const { return state_->wake_set->fd(); }
+
+void Pool::drain(Duration timeout) {
+  const std::int64_t now_ns = ipc::now_ns();
+  state_->dispatcher->drain(timeout.count() < ipc::kNever - now_ns ? now_ns + timeout.count() : ipc::kNever);
+  state_->supervisor.stop();
+}
+
+Stats Pool::stats() const {
+  const core::Counters& c = state_->counters;
+  return {.accepted = state_->dispatcher->accepted(),
+          .replied = c.replied.get(),
+          .failed = c.failed_by_dispatcher.get() + c.failed_by_waiter.get(),
+          .timed_out = c.timed_out_by_dispatcher.get() + c.timed_out_by_waiter.get(),
+          .cancelled = c.cancelled.get(),
+          .workers_lost = c.workers_lost.get(),
+          .calls_lost = c.calls_lost.get(),
+          .requeued = c.requeued.get(),
+          .taken_back = c.taken_back.get(),
+          .late_replies = c.late_replies.get(),
+          .rejected = c.rejected.get(),
+          .violations = c.violations.get(),
+          .workers_ready = static_cast<std::uint32_t>(c.workers_ready.get()),
+          .queued = state_->dispatcher->queued(),
+          .in_flight = static_cast<std::uint32_t>(c.in_flight_sent.get() - c.in_flight_ended.get())};
+}
+
+std::vector<std::string> Pool::methods() const { return state_->dispatcher->methods().names(); }
+const Options& Pool::options() const { return state_->options; }
+
+}  // namespace samovar

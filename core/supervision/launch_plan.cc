@@ -1,0 +1,98 @@
+#include "core/supervision/launch_plan.h"
+
+#include <dlfcn.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <sstream>
+#include <string_view>
+#include <system_error>
+
+#include "core/errors.h"
+
+namespace samovar::core {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value ? value : "";
+}
+
+bool is_executable(const fs::path& path) {
+  std::error_code ignored;
+  return fs::is_regular_file(path, ignored) && access(path.c_str(), X_OK) == 0;
+}
+
+std::string find_in_path(const std::string& name) {
+  std::istringstream path(environment("PATH"));
+  for (std::string folder; std::getline(path, folder, ':');) {
+    const fs::path candidate = fs::path(folder.empty() ? "." : folder) / name;
+    if (is_executable(candidate)) return candidate.string();
+  }
+  return {};
+}
+
+Result<std::string> find_python(const Options& options) {
+  struct Choice {
+    std::string name, source;
+  };
+  std::vector<Choice> choices;
+  if (!options.python.empty()) {
+    choices = {{options.python, "Options::python"}};
+  } else if (const std::string named = environment("SAMOVAR_PYTHON"); !named.empty()) {
+    choices = {{named, "$SAMOVAR_PYTHON"}};
+  } else {
+    choices = {{SAMOVAR_BUILD_PYTHON, "the interpreter Samovar was built for"}, {"python3", "$PATH"}};
+  }
+  std::string looked;
+  for (const auto& [name, source] : choices) {
+    if (name.empty()) continue;
+    const bool is_path = name.find('/') != std::string::npos;
+    if (std::string found = is_path ? (is_executable(name) ? name : "") : find_in_path(name); !found.empty()) return found;
+    looked += (looked.empty() ? "" : ", ") + name + " (" + source + ")";
+  }
+  return tl::unexpected(make_error(Category::configuration, Code::python_not_found,
+                                   "no executable Python at " + looked +
+                                       "; set Options::python or SAMOVAR_PYTHON to an interpreter of CPython 3.11 or newer"));
+}
+
+// The Python package beside this library: build/<preset>/lib -> ../python, <prefix>/lib -> samovar/python.
+std::string package_folder() {
+  Dl_info info;
+  if (dladdr(reinterpret_cast<const void*>(&plan_launch), &info) == 0 || !info.dli_fname) return {};
+  std::error_code ignored;
+  const fs::path library = fs::canonical(info.dli_fname, ignored).parent_path();
+  for (const fs::path& candidate : {library / ".." / "python", library / "samovar" / "python"}) {
+    if (fs::exists(candidate / "samovar" / "__init__.py", ignored)) return fs::weakly_canonical(candidate, ignored).string();
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<LaunchPlan> plan_launch(const Options& options) {
+  Result<std::string> python = find_python(options);
+  if (!python) return tl::unexpected(std::move(python.error()));
+
+  std::string path;
+  const auto add = [&path](const std::string& folder) {
+    if (!folder.empty()) path += (path.empty() ? "" : ":") + folder;
+  };
+  for (const std::string& folder : options.python_path) add(folder);
+  add(package_folder());
+  add(environment("PYTHONPATH"));
+
+  LaunchPlan plan;
+  plan.argv = {*python, "-m", "samovar.worker", "3"};
+  plan.environment = {{"PYTHONPATH", path}};
+  // Many workers with a thread for each core each would fight for the cores; who wants more says so in the environment.
+  for (const char* name : {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"}) {
+    if (environment(name).empty()) plan.environment.emplace_back(name, "1");
+  }
+  return plan;
+}
+
+}  // namespace samovar::core

@@ -1,0 +1,129 @@
+#include "core/supervision/process.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <string_view>
+
+#ifndef P_PIDFD
+#define P_PIDFD 3
+#endif
+
+extern char** environ;
+
+namespace samovar::core {
+namespace {
+
+using ipc::SystemResult;
+using ipc::UniqueFd;
+
+constexpr int kLowestFreeFd = 10;  // above all numbers that the child's descriptors are moved to
+
+std::vector<std::string> merged_environment(const std::vector<std::pair<std::string, std::string>>& changes) {
+  std::vector<std::string> merged;
+  for (char** entry = environ; *entry; ++entry) {
+    const std::string_view text(*entry);
+    bool changed = false;
+    for (const auto& [name, value] : changes) {
+      changed |= text.size() > name.size() && text[name.size()] == '=' && text.starts_with(name);
+    }
+    if (!changed) merged.emplace_back(text);
+  }
+  for (const auto& [name, value] : changes) merged.push_back(name + "=" + value);
+  return merged;
+}
+
+std::vector<char*> pointers(const std::vector<std::string>& strings) {
+  std::vector<char*> result;
+  for (const std::string& string : strings) result.push_back(const_cast<char*>(string.c_str()));
+  result.push_back(nullptr);
+  return result;
+}
+
+int spawn_with(const SpawnOptions& options, int socket, int output, pid_t& pid) {
+  posix_spawn_file_actions_t actions;
+  posix_spawnattr_t attributes;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawnattr_init(&attributes);
+
+  posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
+  posix_spawn_file_actions_adddup2(&actions, output, STDERR_FILENO);
+  posix_spawn_file_actions_adddup2(&actions, socket, kInheritedSocket);
+  posix_spawn_file_actions_addclosefrom_np(&actions, kInheritedSocket + 1);
+
+  sigset_t none, all;
+  sigemptyset(&none);
+  sigfillset(&all);
+  posix_spawnattr_setsigmask(&attributes, &none);
+  posix_spawnattr_setsigdefault(&attributes, &all);
+  posix_spawnattr_setpgroup(&attributes, 0);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+
+  const std::vector<std::string> environment = merged_environment(options.environment);
+  const int error = posix_spawn(&pid, options.argv[0].c_str(), &actions, &attributes, pointers(options.argv).data(),
+                                pointers(environment).data());
+  posix_spawnattr_destroy(&attributes);
+  posix_spawn_file_actions_destroy(&actions);
+  return error;
+}
+
+}  // namespace
+
+std::string ExitStatus::to_string() const {
+  if (signal) {
+    const char* name = sigdescr_np(*signal);
+    return "was killed by signal " + std::to_string(*signal) + (name ? std::string(" (") + name + ")" : "");
+  }
+  if (code) return "exited with status " + std::to_string(*code);
+  return "ended (status unknown: the host ignores SIGCHLD or reaps its children itself)";
+}
+
+SystemResult<Process> Process::spawn(const SpawnOptions& options) {
+  const UniqueFd socket(fcntl(options.socket, F_DUPFD_CLOEXEC, kLowestFreeFd));
+  const UniqueFd output(fcntl(options.output, F_DUPFD_CLOEXEC, kLowestFreeFd));
+  if (!socket || !output) return ipc::system_error("fcntl(F_DUPFD_CLOEXEC)");
+
+  Process process;
+  if (const int error = spawn_with(options, socket.get(), output.get(), process.pid_); error != 0) {
+    errno = error;
+    return ipc::system_error("posix_spawn(" + options.argv[0] + ")");
+  }
+  process.pidfd_ = UniqueFd(static_cast<int>(syscall(SYS_pidfd_open, process.pid_, 0)));
+  if (!process.pidfd_) {
+    auto failed = ipc::system_error("pidfd_open (needs Linux 5.3)");
+    kill(-process.pid_, SIGKILL);
+    waitpid(process.pid_, nullptr, 0);
+    return failed;
+  }
+  return process;
+}
+
+void Process::signal(int signal) const { syscall(SYS_pidfd_send_signal, pidfd_.get(), signal, nullptr, 0); }
+
+void Process::signal_group(int signal) const {
+  // While the leader has not been reaped its number, and so its group's, belongs to nobody else.
+  if (pid_ > 0) kill(-pid_, signal);
+}
+
+ExitStatus Process::reap() {
+  siginfo_t info{};
+  ExitStatus status;
+  if (waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(pidfd_.get()), &info, WEXITED | WNOHANG) == 0 && info.si_pid != 0) {
+    if (info.si_code == CLD_EXITED) {
+      status.code = info.si_status;
+    } else {
+      status.signal = info.si_status;
+    }
+  }
+  pidfd_.reset();
+  return status;
+}
+
+}  // namespace samovar::core

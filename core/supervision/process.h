@@ -1,0 +1,56 @@
+// Process: one child, started with posix_spawn, proven dead by its pidfd.
+//
+// The child begins with a clean signal mask and dispositions, stdin from /dev/null, stdout and stderr on one pipe, one
+// inherited socket, no other descriptor, and a process group of its own. Reaping tolerates a host that ignores SIGCHLD or
+// reaps everything itself: then the exit status is unknown, the death is not.
+#pragma once
+
+#include <sys/types.h>
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "ipc/result.h"
+#include "ipc/unique_fd.h"
+
+namespace samovar::core {
+
+inline constexpr int kInheritedSocket = 3;
+
+struct SpawnOptions {
+  std::vector<std::string> argv;  // argv[0] is looked up by the caller: a path
+  std::vector<std::pair<std::string, std::string>> environment;  // over the host's own
+  int socket = -1;                // becomes kInheritedSocket
+  int output = -1;                // becomes stdout and stderr
+};
+
+struct ExitStatus {
+  std::optional<int> code;    // exit code
+  std::optional<int> signal;  // or the signal that killed it; neither: unknown, somebody else has reaped it
+
+  std::string to_string() const;  // "exited with status 3", "was killed by signal 9 (Killed)", "ended (status unknown)"
+};
+
+class Process {
+ public:
+  Process() = default;
+  static ipc::SystemResult<Process> spawn(const SpawnOptions& options);
+
+  pid_t pid() const { return pid_; }
+  int pidfd() const { return pidfd_.get(); }
+  explicit operator bool() const { return static_cast<bool>(pidfd_); }
+
+  void signal(int signal) const;        // this process; never another one that got its number
+  void signal_group(int signal) const;  // and its children that stayed in its group. Requires: not yet reaped by reap()
+
+  // Requires: the pidfd polls readable. Does not block.
+  ExitStatus reap();
+
+ private:
+  pid_t pid_ = -1;
+  ipc::UniqueFd pidfd_;
+};
+
+}  // namespace samovar::core

@@ -1,0 +1,48 @@
+#include "core/supervision/worker_output.h"
+
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+
+namespace samovar::core {
+
+bool WorkerOutput::drain(int fd, const OnLine& on_line) {
+  std::array<char, 16384> buffer;
+  for (;;) {
+    const ssize_t got = read(fd, buffer.data(), buffer.size());
+    if (got > 0) {
+      feed({buffer.data(), static_cast<std::size_t>(got)}, on_line);
+    } else if (got == 0) {
+      return false;
+    } else if (errno != EINTR) {
+      return true;
+    }
+  }
+}
+
+void WorkerOutput::finish(const OnLine& on_line) {
+  if (!partial_.empty()) emit(on_line);
+}
+
+std::string WorkerOutput::last_lines() const {
+  std::string text;
+  for (const std::string& line : last_) text += line + "\n";
+  return text;
+}
+
+void WorkerOutput::feed(std::string_view text, const OnLine& on_line) {
+  for (char character : text) {
+    if (character == '\n' || partial_.size() >= kLineBytesMax) emit(on_line);
+    if (character != '\n' && character != '\0') partial_ += character;
+  }
+}
+
+void WorkerOutput::emit(const OnLine& on_line) {
+  on_line(partial_);
+  last_.push_back(std::move(partial_));
+  if (last_.size() > kLastLines) last_.pop_front();
+  partial_.clear();
+}
+
+}  // namespace samovar::core

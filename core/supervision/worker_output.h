@@ -1,0 +1,36 @@
+// WorkerOutput: what one worker prints, cut into lines. Always drained, so that no worker ever blocks on its output.
+// Threads: the supervisor's.
+#pragma once
+
+#include <cstddef>
+#include <deque>
+#include <functional>
+#include <string>
+#include <string_view>
+
+namespace samovar::core {
+
+class WorkerOutput {
+ public:
+  using OnLine = std::function<void(std::string_view)>;
+
+  // Reads all there is from the non-blocking `fd`. False: end of file.
+  bool drain(int fd, const OnLine& on_line);
+
+  // The unfinished last line, when the worker has ended.
+  void finish(const OnLine& on_line);
+
+  std::string last_lines() const;
+
+ private:
+  static constexpr std::size_t kLineBytesMax = 8192;  // longer lines are cut into several
+  static constexpr std::size_t kLastLines = 20;
+
+  void feed(std::string_view text, const OnLine& on_line);
+  void emit(const OnLine& on_line);
+
+  std::string partial_;
+  std::deque<std::string> last_;
+};
+
+}  // namespace samovar::core
