@@ -1,0 +1,86 @@
+#include "python_ext/native/context.h"
+
+#include <algorithm>
+
+#include "ipc/clock.h"
+#include "ipc/layout.h"
+
+namespace samovar::python {
+namespace {
+
+struct ContextObject {
+  PyObject_HEAD
+  ContextFields fields;
+};
+
+ContextFields& fields_of(PyObject* self) { return reinterpret_cast<ContextObject*>(self)->fields; }
+
+void dealloc(PyObject* self) {
+  PyTypeObject* type = Py_TYPE(self);
+  type->tp_free(self);
+  Py_DECREF(type);
+}
+
+PyObject* cancelled(PyObject* self, PyObject*) {
+  const auto* word = fields_of(self).commit_word;
+  // Relaxed: advice to a handler that runs; nothing is read on the strength of it.
+  return PyBool_FromLong(word == nullptr || (word->load(std::memory_order_relaxed) & ipc::kCommitRevoked) != 0);
+}
+
+PyObject* deadline(PyObject* self, void*) {
+  const std::int64_t deadline_ns = fields_of(self).deadline_ns;
+  if (deadline_ns == 0) Py_RETURN_NONE;
+  return PyFloat_FromDouble(static_cast<double>(std::max<std::int64_t>(deadline_ns - ipc::now_ns(), 0)) * 1e-9);
+}
+
+PyObject* call_id(PyObject* self, void*) { return PyLong_FromUnsignedLongLong(fields_of(self).call_id); }
+PyObject* worker(PyObject* self, void*) { return PyLong_FromUnsignedLong(fields_of(self).worker); }
+PyObject* session(PyObject*, void*) { Py_RETURN_NONE; }
+
+PyMethodDef kMethods[] = {
+    {"cancelled", cancelled, METH_NOARGS,
+     "cancelled() -> bool\n\nWhether nobody waits for this call any more: it was cancelled, its deadline has passed, or it has ended.\n"
+     "A handler that runs for long asks now and then and returns early; what it returns is dropped."},
+    {nullptr, nullptr, 0, nullptr}};
+
+PyGetSetDef kProperties[] = {
+    {"deadline", deadline, nullptr, "Seconds left until the deadline of this call, at least 0.0; None if it has none.", nullptr},
+    {"call_id", call_id, nullptr, "The number of this call in its pool.", nullptr},
+    {"worker", worker, nullptr, "The number of the worker that runs it.", nullptr},
+    {"session", session, nullptr, "The session of this call: None, there are no sessions yet.", nullptr},
+    {nullptr, nullptr, nullptr, nullptr, nullptr}};
+
+const char kDoc[] =
+    "What a method that declares the keyword parameter `ctx` is told of its call.\n\n"
+    "Made by the worker, never by user code. It may be kept and used from any thread; after the call has ended,\n"
+    "cancelled() is True.";
+
+PyType_Slot kSlots[] = {{Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
+                        {Py_tp_methods, kMethods},
+                        {Py_tp_getset, kProperties},
+                        {Py_tp_doc, const_cast<char*>(kDoc)},
+                        {0, nullptr}};
+
+PyType_Spec kSpec = {"samovar.Context", sizeof(ContextObject), 0,
+                     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE, kSlots};
+
+}  // namespace
+
+PyObject* make_context_type(PyObject* module) { return PyType_FromModuleAndSpec(module, &kSpec, nullptr); }
+
+PyObject* ContextSource::open(const ContextFields& fields) {
+  // Nobody can have kept it without counting: it supports no weak references and is not tracked by the collector.
+  if (!context_ || Py_REFCNT(context_.get()) != 1) {
+    auto* type = reinterpret_cast<PyTypeObject*>(type_.get());
+    context_ = Ref::steal(type->tp_alloc(type, 0));
+    if (!context_) return nullptr;
+  }
+  fields_of(context_.get()) = fields;
+  return context_.get();
+}
+
+void ContextSource::close() {
+  if (context_) fields_of(context_.get()).commit_word = nullptr;
+}
+
+}  // namespace samovar::python

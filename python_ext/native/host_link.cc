@@ -1,0 +1,209 @@
+#include "python_ext/native/host_link.h"
+
+#include <cerrno>
+#include <memory>
+#include <new>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "ipc/channel.h"
+#include "ipc/control_socket.h"
+#include "ipc/handshake.h"
+#include "python_ext/native/errors.h"
+#include "python_ext/native/exit_status.h"
+#include "python_ext/native/forked_child.h"
+#include "python_ext/native/guard.h"
+#include "python_ext/native/ref.h"
+#include "python_ext/native/worker_loop.h"
+
+namespace samovar::python {
+namespace {
+
+// A StartFailed must fit into a datagram with room to spare.
+constexpr std::size_t kStartTracebackBytesMax = 32 * 1024;
+constexpr std::size_t kStartMessageBytesMax = 8 * 1024;
+
+struct Link {
+  ipc::ControlSocket socket;
+  ipc::Hello hello;
+  std::vector<ipc::UniqueFd> fds;
+  std::unique_ptr<ipc::WorkerEnd> end;  // a context that outlives the loop may still look at its lane
+};
+
+struct HostLinkObject {
+  PyObject_HEAD
+  Link* link;  // never freed, see the header
+};
+
+Link& link_of(PyObject* self) { return *reinterpret_cast<HostLinkObject*>(self)->link; }
+
+PyObject* raise_system_error(const ipc::SystemError& error) {
+  const Ref arguments = Ref::steal(Py_BuildValue("(is)", error.error, error.to_string().c_str()));
+  if (arguments) PyErr_SetObject(PyExc_OSError, arguments.get());
+  return nullptr;
+}
+
+// Whether `message` reached the socket; false with OSError.
+bool send(const Link& link, const ipc::ControlMessage& message) {
+  const std::vector<std::uint8_t> bytes = ipc::encode_control(message);
+  ipc::SystemResult<void> sent;
+  Py_BEGIN_ALLOW_THREADS
+  sent = link.socket.send(bytes);
+  Py_END_ALLOW_THREADS
+  if (!sent) raise_system_error(sent.error());
+  return sent.has_value();
+}
+
+// guard(): starts the thread that ends this process when the host is gone.
+PyObject* guard(PyObject* self, PyObject*) {
+  Link& link = link_of(self);
+  const int host_pidfd = link.fds[ipc::kFdHostProcess].get();
+  mark_forked_children({link.socket.fd(), host_pidfd, link.fds[ipc::kFdEvent].get()});
+  if (const int error = start_guard(link.socket.fd(), host_pidfd)) {
+    return raise_system_error({"starting the guard thread", error});
+  }
+  Py_RETURN_NONE;
+}
+
+// fail(reason, type, message, traceback): tells the host that this worker cannot serve.
+PyObject* fail(PyObject* self, PyObject* arguments) {
+  PyObject* text[4];
+  if (!PyArg_ParseTuple(arguments, "UUUU:fail", &text[0], &text[1], &text[2], &text[3])) return nullptr;
+  ipc::StartFailed failed{to_utf8(text[0]), to_utf8(text[1]), to_utf8(text[2]), to_utf8(text[3])};
+  cut_tail(failed.reason, kStartMessageBytesMax);
+  cut_tail(failed.type, kErrorTypeBytesMax);
+  cut_tail(failed.message, kStartMessageBytesMax);
+  cut_middle(failed.traceback, kStartTracebackBytesMax);
+  if (!send(link_of(self), failed)) return nullptr;
+  Py_RETURN_NONE;
+}
+
+// [(name, function, wants_ctx)] as Python gives it. False with an exception.
+bool read_methods(PyObject* sequence, std::vector<Method>& methods) {
+  const Ref items = Ref::steal(PySequence_Fast(sequence, "methods must be a sequence"));
+  if (!items) return false;
+  for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(items.get()); ++i) {
+    PyObject* name;
+    PyObject* function;
+    int wants_ctx;
+    PyObject* item = PySequence_Fast_GET_ITEM(items.get(), i);
+    if (!PyTuple_Check(item)) {
+      PyErr_SetString(PyExc_TypeError, "each method is a tuple (name, function, wants_ctx)");
+      return false;
+    }
+    if (!PyArg_ParseTuple(item, "UOp:serve", &name, &function, &wants_ctx)) return false;
+    methods.push_back({to_utf8(name), Ref::borrow(function), wants_ctx != 0});
+  }
+  return true;
+}
+
+// Attaches to the channel, says Ready and serves. Null with an exception.
+PyObject* attach_and_serve(Link& link, std::vector<Method> methods, PyObject* describe, PyTypeObject* context_type) {
+  auto end = ipc::WorkerEnd::attach(link.hello, link.fds);
+  if (!end) return raise_system_error(end.error());
+  link.end = std::move(*end);
+
+  const std::string version = Py_GetVersion();
+  ipc::Ready ready{.layout_hash = ipc::layout_hash(), .python = version.substr(0, version.find(' '))};
+  for (const Method& method : methods) ready.methods.push_back(method.name);
+  if (!send(link, ready)) return nullptr;
+
+  WorkerLoop loop(*link.end, link.hello.worker, std::move(methods), describe, context_type);
+  switch (loop.run()) {
+    case LoopEnd::stopped:
+      return PyLong_FromLong(kExitStopped);
+    case LoopEnd::broken:
+      PySys_WriteStderr("samovar: worker %u found what is no request in its lane; the host has a bug. The worker ends.\n",
+                        link.hello.worker);
+      return PyLong_FromLong(kExitBrokenLane);
+    case LoopEnd::raised:
+      return nullptr;
+  }
+  Py_UNREACHABLE();
+}
+
+// serve(methods, describe) -> exit status
+PyObject* serve(PyObject* self, PyObject* arguments) {
+  PyObject* sequence;
+  PyObject* describe;
+  if (!PyArg_ParseTuple(arguments, "OO:serve", &sequence, &describe)) return nullptr;
+  std::vector<Method> methods;
+  if (!read_methods(sequence, methods)) return nullptr;
+  const auto* state = static_cast<ModuleState*>(PyType_GetModuleState(Py_TYPE(self)));
+  try {
+    return attach_and_serve(link_of(self), std::move(methods), describe, reinterpret_cast<PyTypeObject*>(state->context_type));
+  } catch (const std::bad_alloc&) {  // of a few bytes: there is no way on but to be replaced
+    return PyErr_NoMemory();
+  }
+}
+
+PyObject* layout_hash(PyObject* self, void*) { return PyLong_FromUnsignedLongLong(link_of(self).hello.layout_hash); }
+PyObject* incarnation(PyObject* self, void*) { return PyLong_FromUnsignedLongLong(link_of(self).hello.incarnation); }
+PyObject* worker(PyObject* self, void*) { return PyLong_FromUnsignedLong(link_of(self).hello.worker); }
+PyObject* module_spec(PyObject* self, void*) {
+  const std::string& module = link_of(self).hello.module;
+  return PyUnicode_DecodeFSDefaultAndSize(module.data(), static_cast<Py_ssize_t>(module.size()));
+}
+
+PyMethodDef kMethods[] = {
+    {"guard", guard, METH_NOARGS, "guard(): start the thread that ends this process when the host is gone."},
+    {"fail", fail, METH_VARARGS, "fail(reason, type, message, traceback): tell the host that this worker cannot serve."},
+    {"serve", serve, METH_VARARGS, "serve(methods, describe) -> int: serve until the host says stop; the exit status."},
+    {nullptr, nullptr, 0, nullptr}};
+
+PyGetSetDef kProperties[] = {
+    {"layout_hash", layout_hash, nullptr, "The host's layout.", nullptr},
+    {"module", module_spec, nullptr, "What to load: \"models\" or \"path/models.py\".", nullptr},
+    {"worker", worker, nullptr, "The worker's number.", nullptr},
+    {"incarnation", incarnation, nullptr, "The number of this life of the worker.", nullptr},
+    {nullptr, nullptr, nullptr, nullptr, nullptr}};
+
+void dealloc(PyObject* self) {
+  PyTypeObject* type = Py_TYPE(self);
+  type->tp_free(self);
+  Py_DECREF(type);
+}
+
+PyType_Slot kSlots[] = {{Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
+                        {Py_tp_methods, kMethods},
+                        {Py_tp_getset, kProperties},
+                        {0, nullptr}};
+
+PyType_Spec kSpec = {"samovar._native.HostLink", sizeof(HostLinkObject), 0,
+                     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE, kSlots};
+
+}  // namespace
+
+PyObject* make_host_link_type(PyObject* module) { return PyType_FromModuleAndSpec(module, &kSpec, nullptr); }
+
+PyObject* receive_hello(PyObject* module, PyObject* fd_object) {
+  const int fd = PyObject_AsFileDescriptor(fd_object);
+  if (fd < 0) return nullptr;
+  ipc::ControlSocket socket{ipc::UniqueFd(fd)};
+  ipc::SystemResult<ipc::ControlDatagram> datagram;
+  Py_BEGIN_ALLOW_THREADS
+  datagram = socket.receive();
+  Py_END_ALLOW_THREADS
+  if (!datagram) return raise_system_error(datagram.error());
+  if (datagram->bytes.empty()) return raise_system_error({"the host closed the socket before its first message", ECONNRESET});
+  auto message = ipc::decode_control(datagram->bytes);
+  if (!message) {
+    PyErr_Format(PyExc_ValueError, "the host's first message is %s", message.error().c_str());
+    return nullptr;
+  }
+  auto* hello = std::get_if<ipc::Hello>(&*message);
+  if (hello == nullptr || datagram->fds.size() != ipc::kHelloFds) {
+    PyErr_SetString(PyExc_ValueError, "the host's first message is no Hello with its descriptors");
+    return nullptr;
+  }
+  const auto* state = static_cast<ModuleState*>(PyModule_GetState(module));
+  auto* type = reinterpret_cast<PyTypeObject*>(state->host_link_type);
+  PyObject* self = type->tp_alloc(type, 0);
+  if (self == nullptr) return nullptr;
+  reinterpret_cast<HostLinkObject*>(self)->link =
+      new Link{std::move(socket), std::move(*hello), std::move(datagram->fds), nullptr};
+  return self;
+}
+
+}  // namespace samovar::python

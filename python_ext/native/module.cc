@@ -1,0 +1,66 @@
+// samovar._native: what of a worker is native. The table of names, and nothing else; samovar/_native.pyi describes them.
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "ipc/layout.h"
+#include "python_ext/native/context.h"
+#include "python_ext/native/host_link.h"
+#include "python_ext/native/values.h"
+
+namespace samovar::python {
+namespace {
+
+ModuleState* state_of(PyObject* module) { return static_cast<ModuleState*>(PyModule_GetState(module)); }
+
+// GIL: held.
+int execute(PyObject* module) {
+  ModuleState* state = state_of(module);
+  state->context_type = make_context_type(module);
+  if (state->context_type == nullptr || PyModule_AddObjectRef(module, "Context", state->context_type) < 0) return -1;
+  state->host_link_type = make_host_link_type(module);
+  if (state->host_link_type == nullptr || PyModule_AddObjectRef(module, "HostLink", state->host_link_type) < 0) return -1;
+  PyObject* hash = PyLong_FromUnsignedLongLong(ipc::layout_hash());
+  const int added = PyModule_AddObjectRef(module, "LAYOUT_HASH", hash);
+  Py_XDECREF(hash);
+  return added;
+}
+
+int traverse(PyObject* module, visitproc visit, void* arg) {
+  if (const ModuleState* state = state_of(module)) {
+    Py_VISIT(state->context_type);
+    Py_VISIT(state->host_link_type);
+  }
+  return 0;
+}
+
+int clear(PyObject* module) {
+  if (ModuleState* state = state_of(module)) {
+    Py_CLEAR(state->context_type);
+    Py_CLEAR(state->host_link_type);
+  }
+  return 0;
+}
+
+PyMethodDef kMethods[] = {
+    {"receive_hello", receive_hello, METH_O, "receive_hello(fd) -> HostLink: wait for the host's first message."},
+    {"encode_value", py_encode_value, METH_O, "encode_value(object) -> bytes: as a result of kind `value` goes over the wire."},
+    {"decode_value", py_decode_value, METH_O, "decode_value(bytes) -> object: the way back."},
+    {nullptr, nullptr, 0, nullptr}};
+
+PyModuleDef_Slot kSlots[] = {{Py_mod_exec, reinterpret_cast<void*>(execute)}, {0, nullptr}};
+
+PyModuleDef kModule = {PyModuleDef_HEAD_INIT,
+                       "samovar._native",
+                       "The native side of a Samovar worker.",
+                       sizeof(ModuleState),
+                       kMethods,
+                       kSlots,
+                       traverse,
+                       clear,
+                       nullptr};
+
+}  // namespace
+}  // namespace samovar::python
+
+PyMODINIT_FUNC PyInit__native() { return PyModuleDef_Init(&samovar::python::kModule); }

@@ -1,0 +1,37 @@
+"""Samovar: Python, kept hot, served in a microsecond. This is the side that runs in the workers.
+
+    import samovar
+
+    @samovar.preload
+    def load():
+        global model
+        model = joblib.load("model.bin")
+
+    @samovar.method
+    def score(features, *, ctx):
+        return model.predict(features)
+
+Functions stay plain functions: a test imports the module and calls them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from samovar.methods import method, preload
+
+if TYPE_CHECKING:
+    from samovar._native import Context
+
+__version__ = "0.1.0"
+__all__ = ["Context", "__version__", "method", "preload"]
+
+
+def __getattr__(name: str) -> object:
+    # Context is native, and imported when asked for: the decorators work where no extension has been built, and a worker
+    # whose extension does not load gets as far as saying so.
+    if name == "Context":
+        from samovar._native import Context
+
+        return Context
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,114 @@
+"""The decorators, and what they have collected: the methods and preload hooks of the user's module."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar, overload
+
+AnyFunction = Callable[..., Any]
+F = TypeVar("F", bound=AnyFunction)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A function that the host calls by name."""
+
+    name: str
+    function: AnyFunction
+    wants_ctx: bool
+    place: str
+
+
+class Registry:
+    """Methods and preload hooks, in the order of their registration."""
+
+    def __init__(self) -> None:
+        self._methods: dict[str, Method] = {}
+        self._preloads: dict[str, AnyFunction] = {}
+
+    def add_method(self, function: AnyFunction, name: str) -> None:
+        check_method(function, name)
+        added = Method(name, function, wants_ctx(function), place_of(function))
+        known = self._methods.get(name)
+        # A module may be executed twice (by `python -m` and by an import): the same place is the same method.
+        if known is not None and known.function is not function and known.place != added.place:
+            raise ValueError(
+                f"two methods are named {name!r}: {known.place} and {added.place}. "
+                f'Give one of them another name: @samovar.method("other_name").'
+            )
+        self._methods[name] = added
+
+    def add_preload(self, function: AnyFunction) -> None:
+        if not callable(function):
+            raise TypeError(f"@samovar.preload needs a function, not {type(function).__name__}")
+        self._preloads[place_of(function)] = function
+
+    @property
+    def methods(self) -> list[Method]:
+        return list(self._methods.values())
+
+    @property
+    def preloads(self) -> list[AnyFunction]:
+        return list(self._preloads.values())
+
+
+registry = Registry()
+
+
+@overload
+def method(function: F, /) -> F: ...
+@overload
+def method(name: str | None = None) -> Callable[[F], F]: ...
+def method(name: Any = None) -> Any:
+    """Let the host call a function by its name, or by the name given: @samovar.method, @samovar.method("name").
+
+    The function stays as it is. If it declares a parameter `ctx`, it gets a samovar.Context there.
+    """
+    if name is not None and not isinstance(name, str):
+        registry.add_method(name, getattr(name, "__name__", ""))
+        return name
+
+    def register(function: F) -> F:
+        registry.add_method(function, name if name is not None else getattr(function, "__name__", ""))
+        return function
+
+    return register
+
+
+def preload(function: F) -> F:
+    """Call a function without arguments once, after the module is imported and before the first call."""
+    registry.add_preload(function)
+    return function
+
+
+def check_method(function: AnyFunction, name: str) -> None:
+    if not callable(function):
+        raise TypeError(f"@samovar.method needs a function, or a name as a str, not {type(function).__name__}")
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(f"{place_of(function)}: async functions cannot be methods yet; declare it with a plain def")
+    if not name or "\0" in name:
+        raise ValueError(f'{place_of(function)} needs a name: @samovar.method("name")')
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{name!r} cannot be the name of a method: UTF-8 cannot say it") from None
+
+
+def wants_ctx(function: AnyFunction) -> bool:
+    """Whether `ctx` can be given as a keyword because the function names it."""
+    try:
+        parameter = inspect.signature(function).parameters.get("ctx")
+    except (TypeError, ValueError):  # some builtins have no signature
+        return False
+    return parameter is not None and parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+
+
+def place_of(function: AnyFunction) -> str:
+    """Where a function is written, for people: `score (/srv/models.py:12)`."""
+    plain = inspect.unwrap(function)
+    code = getattr(plain, "__code__", None)
+    if code is None:
+        return repr(function)
+    return f"{getattr(plain, '__qualname__', code.co_name)} ({code.co_filename}:{code.co_firstlineno})"
