@@ -47,6 +47,7 @@ Result<Pool> Pool::start(Options requested) {
   if (!options) return tl::unexpected(std::move(options.error()));
   Result<core::LaunchPlan> plan = core::plan_launch(*options);
   if (!plan) return tl::unexpected(std::move(plan.error()));
+  options->python = plan->argv.front();
   auto wake_set = core::WakeSet::create();
   if (!wake_set) return tl::unexpected(core::system_failure(wake_set.error(), "starting a pool"));
 
@@ -85,7 +86,7 @@ Result<void> Pool::submit(std::string_view method, const Payload& payload, Callb
 
 std::size_t Pool::poll() { return state_->dispatcher->poll(); }
 
-int Pool::completion_fd() const { return state_->wake_set->fd(); }
+int Pool::completion_fd() const { return state_->wake_set->completion_fd(); }
 
 void Pool::drain(Duration timeout) {
   const std::int64_t now_ns = ipc::now_ns();

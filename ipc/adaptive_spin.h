@@ -41,16 +41,19 @@ class AdaptiveSpin {
     return false;
   }
 
-  // After a sleep that followed a spin() in vain.
-  void slept() { settle(now_ns() - begin_ns_); }
+  // After a sleep that followed a spin() in vain. What sleeping itself cost, on both sides, is not the peer's pace: counted
+  // in, two sides that have once begun to sleep would keep each other from ever spinning again.
+  void slept() { settle(std::max<std::int64_t>(0, now_ns() - begin_ns_ - 2 * kWakeNs)); }
 
   std::int64_t budget() const { return average_ns_ > max_ns_ ? 0 : std::min(max_ns_, kBudgetMinNs + 4 * average_ns_); }
 
  private:
-  static constexpr int kFirstBlock = 256;  // about the time of a cache-line round trip
-  static constexpr int kBlock = 64;
+  // Looks without a clock between them: a clock reading is 22 ns in which nothing is seen. The first block outlasts a call.
+  static constexpr int kFirstBlock = 1024;
+  static constexpr int kBlock = 256;
   static constexpr std::int64_t kBudgetMinNs = 5'000;
   static constexpr std::int64_t kPauseAfterNs = 20'000;
+  static constexpr std::int64_t kWakeNs = 50'000;  // a futex wake across cores: 38 us on a VM, 3 us without one
 
   void settle(std::int64_t waited_ns) {
     // A single long pause must not end the spinning of a busy pool: it counts for at most 4 * max.

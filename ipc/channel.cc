@@ -120,11 +120,13 @@ Peek WorkerEnd::peek(Request& out) {
   return read_request({requests_.message(), requests_.size()}, out) ? Peek::record : Peek::broken;
 }
 
-bool WorkerEnd::start() {
+bool WorkerEnd::start(const Request& request) {
   // RELEASE: pairs with the acquire in HostEnd::started(). Stored before the payload is touched, so that a call which this
   // count does not include has not run.
   worker_page_->started.store(++started_, std::memory_order_release);
-  store_load_fence();  // FENCE: pairs with the host's between `revoked` and its read of `started`: it sees us or we see it.
+  // FENCE: pairs with the host's between `revoked` and its read of `started`: it sees us or we see it. A request that is not
+  // revocable the host never sends elsewhere; that it is revoked only spares work, if it is seen.
+  if ((request.flags & kRequestRevocable) != 0) store_load_fence();
   return !requests_.revoked();
 }
 
@@ -144,6 +146,7 @@ void WorkerEnd::finish() {
     // The counter is never read, only its edge is seen. EAGAIN (it is full) is the host's supervisor's to notice.
     (void)!write(eventfd_.get(), &one, sizeof one);
   }
+  responses_.take_ahead();
 }
 
 }  // namespace samovar::ipc

@@ -48,6 +48,7 @@ class HostEnd {
   // in park(), between the worker's `asleep` and its last look. One fence serves all channels of a duty cycle.
   void ring_if_asleep() {
     if (worker_page_->asleep.load(std::memory_order_relaxed) != 0) ring(host_page_->doorbell);
+    requests.take_ahead();
   }
 
   // Announces that the host is about to sleep, or no longer does. The caller fences and looks before it sleeps.
@@ -89,9 +90,9 @@ class WorkerEnd {
   // broken: the host has published what is no request; there is no way on.
   Peek peek(Request& out);
 
-  // Announces the request that peek() found as started. False: it was revoked before, answer it with Status::skipped.
+  // Announces `request`, which peek() found, as started. False: it was revoked before, answer it with Status::skipped.
   // Requires: nothing of the payload has been touched.
-  bool start();
+  bool start(const Request& request);
 
   // Whether the running request has been revoked: its caller no longer waits.
   const std::atomic<std::uint64_t>* current_word() const { return requests_.current_word(); }

@@ -16,6 +16,15 @@ inline void store_load_fence() {
 #endif
 }
 
+// The same, straight after a read-modify-write of this thread, which is such a fence already on x86.
+inline void store_load_fence_after_rmw() {
+#if defined(__x86_64__)
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+#else
+  store_load_fence();
+#endif
+}
+
 inline void cpu_pause() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();

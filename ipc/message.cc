@@ -1,6 +1,7 @@
 #include "ipc/message.h"
 
 #include <array>
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 
@@ -39,15 +40,23 @@ struct Envelope {
     std::memcpy(fixed.data(), mask.data(), kEnvelopeBytes);
   }
 
+  // Back to front: the line with the commit word, which the reader polls, is taken from it last and only once.
   void write(const Header& header, std::span<const std::byte> payload, std::byte* out) const {
     const auto length = static_cast<std::uint32_t>(payload.size());
+    std::uint64_t first = 0;  // the payload's first word lies in the polled line, too
+    if (length > sizeof first) {
+      const std::uint64_t zero = 0;  // padding is part of the record: nothing of an older one may show
+      std::memcpy(out + message_bytes(length) - sizeof zero, &zero, sizeof zero);
+      std::memcpy(out + kEnvelopeBytes + sizeof first, payload.data() + sizeof first, length - sizeof first);
+      std::atomic_signal_fence(std::memory_order_release);  // for the compiler: not in another order
+      std::memcpy(&first, payload.data(), sizeof first);
+    } else if (length != 0) {
+      std::memcpy(&first, payload.data(), length);
+    }
+    if (length != 0) std::memcpy(out + kEnvelopeBytes, &first, sizeof first);
     std::memcpy(out, prefix.data(), kEnvelopeBytes);
     std::memcpy(out + header_at, &header, sizeof header);
     std::memcpy(out + length_at, &length, sizeof length);
-    if (length == 0) return;
-    const std::uint64_t zero = 0;  // padding is part of the record: nothing of an older one may show
-    std::memcpy(out + message_bytes(length) - sizeof zero, &zero, sizeof zero);
-    std::memcpy(out + kEnvelopeBytes, payload.data(), length);
   }
 
   bool read(std::span<const std::byte> message, Header& header, std::span<const std::byte>& payload) const {

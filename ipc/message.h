@@ -32,7 +32,8 @@ enum class Kind : std::uint8_t {
 inline constexpr std::uint8_t kKindMax = 4;
 
 enum RequestFlag : std::uint8_t {
-  kRequestTimed = 1,  // the response tells the time in the handler
+  kRequestTimed = 1,      // the response tells the time in the handler
+  kRequestRevocable = 2,  // lies behind others: the host may take it back, so the worker's start is fenced
 };
 
 enum class Status : std::uint8_t {

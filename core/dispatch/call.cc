@@ -31,8 +31,8 @@ Result<Reply> Call::take_outcome() {
 }
 
 void Call::drop_reference() {
-  // ACQ_REL: the last one sees what the others did to the call before it is used again.
-  if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) pool_->recycle(*this);
+  // ACQUIRE, ACQ_REL: the last one sees what the others did to the call before it is used again.
+  if (references_.load(std::memory_order_acquire) == 1 || references_.fetch_sub(1, std::memory_order_acq_rel) == 1) pool_->recycle(*this);
 }
 
 CallPool::CallPool() : free_(kNone), chunks_(std::make_unique<std::atomic<Call*>[]>(kChunksMax)) {}
@@ -47,7 +47,6 @@ Call* CallPool::acquire() {
     if (!grow()) return nullptr;
     call = pop_free();
   }
-  users_.fetch_add(1, std::memory_order_relaxed);
   call->word_.store(Call::claimed, std::memory_order_relaxed);
   call->references_.store(2, std::memory_order_relaxed);
   return call;
@@ -57,9 +56,21 @@ void CallPool::recycle(Call& call) {
   call.error.reset();
   call.callback.reset();
   call.attempts = 0;
+  call.requeues = 0;
   call.worker = -1;
-  push_free(call, call);
-  drop();
+  if (!push_free(call, call)) settle(-1);
+}
+
+void CallPool::close() {
+  const auto head = static_cast<std::uint32_t>(free_.exchange(kClosed, std::memory_order_acq_rel));
+  std::int64_t home = 0;
+  for (std::uint32_t index = head; index != kNone; index = at(index).next_free_.load(std::memory_order_relaxed)) ++home;
+  settle(std::int64_t{kChunkCalls} * made_chunks_.load(std::memory_order_relaxed) - home);
+}
+
+// Whoever brings the count of calls abroad to zero, after the owner has added them, is the last.
+void CallPool::settle(std::int64_t calls) {
+  if (abroad_.fetch_add(calls, std::memory_order_acq_rel) + calls == 0) delete this;
 }
 
 Call* CallPool::pop_free() {
@@ -74,14 +85,16 @@ Call* CallPool::pop_free() {
   }
 }
 
-void CallPool::push_free(Call& first, Call& last) {
+bool CallPool::push_free(Call& first, Call& last) {
   std::uint64_t head = free_.load(std::memory_order_relaxed);
   std::uint64_t next;
   do {
+    if (static_cast<std::uint32_t>(head) == kClosed) return false;
     last.next_free_.store(static_cast<std::uint32_t>(head), std::memory_order_relaxed);
     next = ((head >> 32) + 1) << 32 | first.index_;
-    // RELEASE: pairs with the acquire in pop_free(); the recycled call and its next_free_ become visible.
+    // RELEASE: pairs with the acquire in pop_free() and close(); the recycled call and its next_free_ become visible.
   } while (!free_.compare_exchange_weak(head, next, std::memory_order_release, std::memory_order_relaxed));
+  return true;
 }
 
 bool CallPool::grow() {
@@ -98,12 +111,9 @@ bool CallPool::grow() {
     calls[i].next_free_.store(calls[i].index_ + 1, std::memory_order_relaxed);
   }
   chunks_[chunk].store(calls, std::memory_order_release);
+  made_chunks_.fetch_add(1, std::memory_order_relaxed);
   push_free(calls[0], calls[kChunkCalls - 1]);
   return true;
-}
-
-void CallPool::drop() {
-  if (users_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
 }
 
 }  // namespace samovar::core

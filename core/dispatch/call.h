@@ -74,6 +74,7 @@ class alignas(ipc::kCacheLineBytes) Call {
   Call* due_previous = nullptr;  // in the list of asynchronous calls, whose deadlines the dispatcher enforces
   Call* due_next = nullptr;
   int attempts = 0;  // how often it was sent to a worker
+  std::uint32_t requeues = 0;  // how often it moved on from a dead one
 
   // --- the outcome: written by who claimed, read after done -----------------------------------------------------------
   ipc::Response response;  // its payload lies in reply_buffer
@@ -184,7 +185,7 @@ class alignas(ipc::kCacheLineBytes) Call {
 class CallPool {
  public:
   static CallPool* create() { return new CallPool; }
-  void close() { drop(); }  // by the owner: no acquire() after this
+  void close();  // by the owner: no acquire() after this
 
   // A call in phase claimed, so that nobody else touches it, with two references. Null when memory or 1,048,576 calls are used up.
   Call* acquire();
@@ -195,19 +196,21 @@ class CallPool {
   static constexpr std::uint32_t kChunkCalls = 64;
   static constexpr std::uint32_t kChunksMax = 16384;
   static constexpr std::uint32_t kNone = UINT32_MAX;
+  static constexpr std::uint32_t kClosed = UINT32_MAX - 1;
 
   CallPool();
   ~CallPool();
   void recycle(Call& call);
   bool grow();
-  void push_free(Call& first, Call& last);
+  bool push_free(Call& first, Call& last);  // false: closed
   Call* pop_free();
   Call& at(std::uint32_t index) { return chunks_[index / kChunkCalls].load(std::memory_order_acquire)[index % kChunkCalls]; }
-  void drop();
+  void settle(std::int64_t calls);
 
-  alignas(ipc::kCacheLineBytes) std::atomic<std::uint64_t> free_;  // tag << 32 | index of the first free call
-  std::atomic<std::uint64_t> users_{1};                            // calls in use, and the owner
+  alignas(ipc::kCacheLineBytes) std::atomic<std::uint64_t> free_;  // tag << 32 | index of the first free call, or kClosed
+  std::atomic<std::int64_t> abroad_{0};  // once closed: calls that have not come back. Before, calls that came are negative
   alignas(ipc::kCacheLineBytes) std::atomic<std::uint32_t> chunk_count_{0};
+  std::atomic<std::uint32_t> made_chunks_{0};  // without those that memory did not suffice for
   std::unique_ptr<std::atomic<Call*>[]> chunks_;
 };
 

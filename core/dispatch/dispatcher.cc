@@ -16,7 +16,7 @@ constexpr int kLooksBeforeArming = 256;       // of poll(), while calls are in f
 constexpr int kWaiterSpinLooks = 2000;
 constexpr int kDeadlineEvery = 256;           // looks between two at the clock
 constexpr std::int64_t kCoarseTimeoutNs = 1'000'000'000;  // from here a tick more or less does not matter
-constexpr std::int64_t kRetryFullNs = 200'000;
+constexpr std::int64_t kProgressNs = 200'000;
 
 std::int64_t deadline_of(const CallOptions& options, Duration default_timeout) {
   std::int64_t deadline_ns = ipc::kNever;
@@ -103,12 +103,12 @@ Result<void> Dispatcher::admit(Call& call, const CallOptions& options) {
       call.drop_reference();
       return tl::unexpected(std::move(*error));
     }
-    // Full, and asked to wait: a place comes free with the queue's next turn. Helping is the fastest way there.
+    // Full, and asked to wait: a place comes free with some turn. Helping is the fastest way there.
     if (token_.try_acquire()) {
       turn();
       release_token();
     }
-    wake_set_.wait(std::min(call.deadline_ns, ipc::now_ns() + kRetryFullNs));
+    await_progress(call.deadline_ns);
   }
 }
 
@@ -121,12 +121,15 @@ bool Dispatcher::enter_directly(Call& call) {
 void Dispatcher::enqueue(Call& call) {
   while (!queue_.enqueue(call)) {
     // No memory for a block of the inbox: wait for the token and go past it.
-    if (!enter_directly(call)) continue;
+    if (!call.claim()) return;  // cancelled meanwhile
+    const bool entered = enter_directly(call);
+    if (!entered) call.to_queued();
+    if (!entered) continue;
     release_token();
     return;
   }
   ipc::store_load_fence();  // FENCE: pairs with the one in release_token() and in run_pinned().
-  if (pinned_asleep_.load(std::memory_order_relaxed)) wake_set_.ring();
+  if (pinned_asleep_.load(std::memory_order_relaxed)) wake_set_.ring_sleeper();
 }
 
 Result<Reply> Dispatcher::call(std::string_view method, const Payload& payload, const CallOptions& options) {
@@ -135,8 +138,8 @@ Result<Reply> Dispatcher::call(std::string_view method, const Payload& payload, 
   Call& call = **prepared;
   if (Result<void> admitted = admit(call, options); !admitted) return tl::unexpected(std::move(admitted.error()));
 
-  call.to_queued();
   if (options.stop.stop_possible()) {
+    call.to_queued();
     call.on_stop.emplace(options.stop, Call::OnStop{&call});  // may cancel at once
     enqueue(call);
     wait(call, Holding::no);
@@ -144,6 +147,7 @@ Result<Reply> Dispatcher::call(std::string_view method, const Payload& payload, 
   } else if (enter_directly(call)) {
     wait(call, Holding::yes);
   } else {
+    call.to_queued();
     enqueue(call);
     wait(call, Holding::no);
   }
@@ -164,16 +168,12 @@ Result<void> Dispatcher::submit(std::string_view method, const Payload& payload,
   call.asynchronous = true;
   call.callback = std::move(done);
   counters_.asynchronous.add();
-  call.to_queued();
-  if (options.stop.stop_possible()) {
-    call.stop_armed.store(false, std::memory_order_relaxed);
-    call.on_stop.emplace(options.stop, Call::OnStop{&call});  // may cancel at once
-    // RELEASE: pairs with the acquire in run_ready(), which must not take on_stop away while it is being made.
-    call.stop_armed.store(true, std::memory_order_release);
-  }
   // With Dispatcher::manual the service's poll() sends; otherwise this thread does, where nobody else is at it.
   const bool may_send = options_.dispatcher == samovar::Dispatcher::caller;
-  if (!may_send || !enter_directly(call)) {
+  const bool may_stop = options.stop.stop_possible();
+  if (!may_send || may_stop || !enter_directly(call)) {
+    call.to_queued();
+    if (may_stop) arm_stop(call, options.stop);
     enqueue(call);
     if (!may_send || !token_.try_acquire()) {
       backstop_bell_.ring_if_asleep();
@@ -185,6 +185,13 @@ Result<void> Dispatcher::submit(std::string_view method, const Payload& payload,
   release_token();
   backstop_bell_.ring_if_asleep();
   return {};
+}
+
+void Dispatcher::arm_stop(Call& call, const std::stop_token& stop) {
+  call.stop_armed.store(false, std::memory_order_relaxed);
+  call.on_stop.emplace(stop, Call::OnStop{&call});  // may cancel at once
+  // RELEASE: pairs with the acquire in run_ready(), which must not take on_stop away while it is being made.
+  call.stop_armed.store(true, std::memory_order_release);
 }
 
 std::size_t Dispatcher::poll() {
@@ -215,7 +222,7 @@ std::size_t Dispatcher::poll() {
   } else {
     raise(kLookAgain);  // whoever holds the token announces and looks for us
     ipc::store_load_fence();  // FENCE: pairs with the one in release_token().
-    if (!token_.is_held()) wake_set_.ring();
+    if (!token_.is_held()) wake_set_.ring_completion();
   }
   return run_ready();
 }
@@ -271,9 +278,13 @@ bool Dispatcher::work_until_done(Call& call) {
   turn();
   int looks = 0;
   const auto done = [&] {
+    if (++looks % kDeadlineEvery == 0) {
+      duty_.run_timers();
+      give_up_if_due(call);
+    } else if (!duty_.has_work() && attention_.load(std::memory_order_relaxed) == 0) {
+      return false;
+    }
     turn();
-    if (call.is_done()) return true;
-    if (++looks % kDeadlineEvery == 0 && ipc::has_passed(call.deadline_ns)) give_up_if_due(call);
     return call.is_done();
   };
   return call.is_done() || spin_.spin(done, [this] { return may_spin(); }) || call.is_done();
@@ -329,7 +340,6 @@ void Dispatcher::cancelled(Call& call) {
   if (!call.claim()) return;
   counters_.cancelled.add();
   finish_outside(call, call_cancelled(methods_.name(call.method)));
-  raise_and_help(kAbandoned);
 }
 
 void Dispatcher::finish_outside(Call& call, Error error) {
@@ -343,13 +353,13 @@ void Dispatcher::finish_outside(Call& call, Error error) {
   if (asynchronous) {
     call.next_ready = nullptr;
     add_ready(&call, &call);
-    if (armed_.load(std::memory_order_relaxed)) wake_set_.ring();
+    if (armed_.load(std::memory_order_relaxed)) wake_set_.ring_completion();
   } else if (sleeper == Call::Sleeper::futex) {
     call.wake();
   } else if (sleeper == Call::Sleeper::epoll) {
-    wake_set_.ring();
+    wake_set_.ring_sleeper();
   }
-  raise(kAbandoned);
+  raise_and_help(kAbandoned);  // its place in the queue is free again, its request in a lane revoked
 }
 
 void Dispatcher::add_ready(Call* first, Call* last) {
@@ -364,6 +374,7 @@ std::size_t Dispatcher::turn() {
   if (attention_.load(std::memory_order_relaxed) != 0) attend();
   const std::size_t moved = duty_.run();
   if (!duty_.outbox().empty()) deliver();
+  if (moved > 0 && awaiting_progress_.load(std::memory_order_relaxed) > 0) progress_.notify_all();
   return moved;
 }
 
@@ -400,11 +411,11 @@ void Dispatcher::deliver() {
   if (outbox.ready_first) {
     add_ready(outbox.ready_first, outbox.ready_last);
     outbox.ready_first = outbox.ready_last = nullptr;
-    if (armed_.load(std::memory_order_relaxed)) outbox.ring = true;
+    if (armed_.load(std::memory_order_relaxed)) wake_set_.ring_completion();
   }
   for (Call* call : outbox.wake) call->wake();
   outbox.wake.clear();
-  if (std::exchange(outbox.ring, false)) wake_set_.ring();
+  if (std::exchange(outbox.ring, false)) wake_set_.ring_sleeper();
   for (const DutyCycle::Violation& violation : outbox.violations) kill_worker_(violation);
   outbox.violations.clear();
 }
@@ -424,7 +435,7 @@ void Dispatcher::raise(Attention attention) { attention_.fetch_or(attention, std
 void Dispatcher::raise_and_help(Attention attention) {
   raise(attention);
   ipc::store_load_fence();  // FENCE: pairs with the one in release_token().
-  if (options_.dispatcher == samovar::Dispatcher::pinned) wake_set_.ring();
+  if (options_.dispatcher == samovar::Dispatcher::pinned) wake_set_.ring_sleeper();
   if (!token_.try_acquire()) return;
   turn();
   release_token();
@@ -449,7 +460,7 @@ void Dispatcher::detach(int slot, Death death) {
 }
 
 void Dispatcher::backstop() {
-  if (waiters_.has_sentinel() || !token_.try_acquire()) return;
+  if (!token_.try_acquire()) return;
   duty_.run_timers();
   turn();
   release_token();
@@ -459,12 +470,21 @@ void Dispatcher::drain(std::int64_t until_ns) {
   queue_.close();
   while (counters_.outcomes() < queue_.admitted() && ipc::now_ns() < until_ns) {
     backstop();
-    wake_set_.wait(std::min(until_ns, ipc::now_ns() + kRetryFullNs));
+    await_progress(until_ns);
   }
   while (counters_.outcomes() < queue_.admitted()) {
     raise_and_help(kClosing);
-    wake_set_.wait(ipc::now_ns() + kRetryFullNs);
+    await_progress(ipc::kNever);
   }
+}
+
+// Waits until some turn moved something, at most a moment: nothing depends on the notice, which may come before the wait.
+void Dispatcher::await_progress(std::int64_t until_ns) {
+  const std::int64_t wait_ns = std::clamp<std::int64_t>(until_ns - ipc::now_ns(), 0, kProgressNs);
+  std::unique_lock lock(progress_mutex_);
+  awaiting_progress_.fetch_add(1, std::memory_order_relaxed);
+  progress_.wait_for(lock, std::chrono::nanoseconds(wait_ns));
+  awaiting_progress_.fetch_sub(1, std::memory_order_relaxed);
 }
 
 // --- Dispatcher::pinned -------------------------------------------------------------------------------------------------
@@ -481,7 +501,7 @@ bool Dispatcher::start_pinned(int cpu) {
 void Dispatcher::stop_pinned() {
   if (!pinned_.joinable()) return;
   pinned_stop_.store(true);
-  wake_set_.ring();
+  wake_set_.ring_sleeper();
   pinned_.join();
   token_.release();
 }

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -83,8 +84,9 @@ class Dispatcher final : private Call::Owner {
   // The ways into the pool.
   Result<Call*> prepare(std::string_view method, const Payload& payload, const CallOptions& options);
   Result<void> admit(Call& call, const CallOptions& options);
-  bool enter_directly(Call& call);  // true: entered, and this thread holds the token
+  bool enter_directly(Call& call);  // requires: claimed; true: entered, and this thread holds the token
   void enqueue(Call& call);
+  void arm_stop(Call& call, const std::stop_token& stop);
 
   // The waiting of call().
   enum class Holding : bool { no, yes };
@@ -105,6 +107,7 @@ class Dispatcher final : private Call::Owner {
   void release_token();   // and look whether somebody needs it
   void raise(Attention attention);
   void raise_and_help(Attention attention);
+  void await_progress(std::int64_t until_ns);
   bool may_spin() const { return duty_.busy_workers() < cores_; }
 
   std::size_t run_ready();
@@ -134,6 +137,10 @@ class Dispatcher final : private Call::Owner {
 
   std::mutex mail_mutex_;
   std::vector<Mail> mail_;     // guarded by mail_mutex_
+
+  std::mutex progress_mutex_;
+  std::condition_variable progress_;   // a turn moved something: for those who wait for room or for the end
+  std::atomic<int> awaiting_progress_{0};
 
   std::mutex ready_mutex_;
   Call* ready_first_ = nullptr;  // guarded by ready_mutex_: asynchronous calls that wait for poll()

@@ -41,8 +41,17 @@ std::size_t DutyCycle::run() {
 }
 
 void DutyCycle::enter(Call& call) {
-  queue_.insert(call);
   if (call.asynchronous) watch_deadline(call);
+  if (!queue_.front() && !queue_.has_arrivals_but_one()) {
+    const int slot = choose_worker(loads_);
+    if (slot >= 0 && send(slot, call)) {
+      queue_.pass_by();
+      ring_workers();
+      return;
+    }
+  }
+  call.to_queued();
+  queue_.insert(call);
 }
 
 void DutyCycle::take_inbox() {
@@ -61,7 +70,14 @@ std::size_t DutyCycle::send_pending() {
       continue;
     }
     const int slot = choose_worker(loads_);
-    if (slot < 0 || !send(slot, *call)) break;
+    if (slot < 0) break;
+    if (!call->claim()) continue;  // its waiter has left this very moment
+    if (!send(slot, *call)) {
+      call->to_queued();
+      if (!loads_[static_cast<std::size_t>(slot)].available) continue;  // its lane will never have room
+      break;
+    }
+    queue_.remove(*call);
     ++sent;
   }
   ring_workers();
@@ -70,20 +86,14 @@ std::size_t DutyCycle::send_pending() {
 
 bool DutyCycle::send(int index, Call& call) {
   Slot& slot = slots_[static_cast<std::size_t>(index)];
-  if (!call.claim()) {  // its waiter has left this very moment
-    queue_.remove(call);
-    release(call);
-    return true;
-  }
   const std::uint16_t number = slot.numbers[call.method];
   if (number == 0) {
-    queue_.remove(call);
     give_up(call, unknown_method(methods_.name(call.method), {}, options_.module));
     return true;
   }
   std::byte* message = slot.channel->requests.try_claim(ipc::message_bytes(static_cast<std::uint32_t>(call.payload.size())));
   if (!message) {
-    call.to_queued();
+    if (slot.journal.empty()) violate(index, "it has answered every request and gives none of their room back");
     return false;
   }
   const bool timed = call.timed || ++slot.sampled % kSampleEvery == 0;
@@ -91,14 +101,14 @@ bool DutyCycle::send(int index, Call& call) {
                       .deadline_ns = call.deadline_ns == ipc::kNever ? 0 : call.deadline_ns,
                       .method = number,
                       .kind = call.kind,
-                      .flags = static_cast<std::uint8_t>(timed ? ipc::kRequestTimed : 0),
+                      .flags = static_cast<std::uint8_t>((timed ? ipc::kRequestTimed : 0) |
+                                                         (slot.journal.empty() ? 0 : ipc::kRequestRevocable)),
                       .payload = call.payload},
                      message);
   const std::uint64_t position = slot.channel->requests.publish();
   ++call.attempts;
   call.worker = index;
   slot.journal.push(call, position);
-  queue_.remove(call);
   call.to_sent();
   slot.touched = true;
   loads_[static_cast<std::size_t>(index)].last_used = ++used_;
@@ -109,6 +119,8 @@ bool DutyCycle::send(int index, Call& call) {
 
 std::size_t DutyCycle::take_responses(int index) {
   Slot& slot = slots_[static_cast<std::size_t>(index)];
+  // Whether the worker may be waiting for room: a lane that its outstanding responses cannot fill needs no look.
+  const bool crowded = slot.journal.size() * ipc::record_advance(ipc::message_bytes(options_.inline_bytes_max)) > options_.lane_bytes / 2;
   int taken = 0;
   while (taken < kResponsesPerTurn && !slot.journal.empty() && !slot.broken && slot.channel->responses.has_record()) {
     if (!take_response(index, slot)) break;
@@ -116,7 +128,7 @@ std::size_t DutyCycle::take_responses(int index) {
   }
   if (taken > 0) {
     slot.channel->responses.publish_consumed();
-    slot.touched = true;  // the worker may be waiting for room
+    slot.touched |= crowded;
     update_load(index);
   }
   return static_cast<std::size_t>(taken);
@@ -146,6 +158,7 @@ bool DutyCycle::take_response(int index, Slot& slot) {
   if (response.service_ns > 0 && response.service_ns < static_cast<std::uint64_t>(ipc::kNever)) {
     const auto service_ns = std::max<std::int64_t>(1, static_cast<std::int64_t>(response.service_ns));
     slot.mean_service_ns = slot.mean_service_ns == 0 ? service_ns : slot.mean_service_ns + (service_ns - slot.mean_service_ns) / 8;
+    loads_[static_cast<std::size_t>(index)].credit = credit(options_.prefetch, slot.mean_service_ns);
     if (claimed && !entry.call->timed) response.service_ns = 0;
   }
   if (claimed) {
@@ -226,7 +239,6 @@ void DutyCycle::update_load(int index) {
   const bool was_busy = load.in_flight != 0;
   load.available = slot.channel && !slot.broken;
   load.in_flight = slot.journal.size();
-  load.credit = credit(options_.prefetch, slot.mean_service_ns);
   busy_ += static_cast<std::uint32_t>(load.in_flight != 0) - static_cast<std::uint32_t>(was_busy);
 }
 
@@ -332,7 +344,7 @@ void DutyCycle::take_back_for_idle(std::int64_t now_ns) {
 bool DutyCycle::take_back(int index, std::uint64_t number) {
   Slot& slot = slots_[static_cast<std::size_t>(index)];
   Journal::Entry& entry = slot.journal.at(number);
-  if (!entry.call || entry.revoked) return false;
+  if (!entry.call || !entry.revocable || entry.revoked) return false;
   entry.revoked = true;
   slot.channel->requests.revoke(entry.lane_position);
   ipc::store_load_fence();  // FENCE: pairs with the one in WorkerEnd::start(): we see `started` or the worker sees `revoked`.
@@ -355,8 +367,10 @@ void DutyCycle::attach(int index, std::uint64_t incarnation, std::shared_ptr<ipc
   slot.channel = std::move(channel);
   slot.incarnation = incarnation;
   slot.numbers = std::move(numbers);
+  slot.journal.begin(slot.channel->requests.records());
   slot.broken = false;
   slot.mean_service_ns = 0;
+  loads_[static_cast<std::size_t>(index)].credit = credit(options_.prefetch, 0);
   slot.channel->announce_asleep(asleep_);
   update_load(index);
 }
@@ -370,7 +384,7 @@ std::shared_ptr<ipc::HostEnd> DutyCycle::detach(int index, const Death& death) {
   for (std::uint64_t number = slot.journal.resolved(); number != slot.journal.sent(); ++number) {
     lose(index, slot.journal.at(number), death, number < started);
   }
-  slot.journal.clear();
+  slot.journal.begin(0);
   slot.touched = false;
   std::shared_ptr<ipc::HostEnd> channel = std::exchange(slot.channel, nullptr);
   std::erase_if(outbox_.violations, [&](const Violation& v) { return v.slot == index && v.incarnation == death.incarnation; });
@@ -387,7 +401,8 @@ void DutyCycle::lose(int index, Journal::Entry& entry, const Death& death, bool 
     return;
   }
   const bool may_run_again = !started || call.idempotent;
-  if (may_run_again && static_cast<std::uint32_t>(call.attempts) <= options_.requeue_limit) {
+  if (may_run_again && call.requeues < options_.requeue_limit) {
+    ++call.requeues;
     call.to_queued();
     queue_.requeue(call);
     counters_.requeued.add();

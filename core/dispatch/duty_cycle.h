@@ -56,10 +56,19 @@ class DutyCycle {
   // One turn. Returns how many calls and responses moved.
   std::size_t run();
 
+  // Whether a turn would find something, but for deadlines: a few loads, for spinning.
+  bool has_work() const {
+    for (const Slot& slot : slots_) {
+      if (!slot.journal.empty() && slot.channel->responses.has_record()) return true;
+    }
+    return queue_.has_arrivals();
+  }
+
   // Only sends what lies in the queue; for submit(), which leaves the responses' cache lines alone.
   std::size_t send_pending();
 
-  // Enters an admitted call, past the inbox: its admitter holds the token.
+  // Enters an admitted call, claimed by its admitter, past the inbox: the admitter holds the token. It goes straight into a
+  // lane where none waits before it and a worker has room.
   void enter(Call& call);
 
   // Deadlines, and calls that lie ready behind a stuck one while a worker is idle. run() looks at the clock now and then;
@@ -105,7 +114,7 @@ class DutyCycle {
   std::size_t take_responses(int index);
   bool take_response(int index, Slot& slot);  // false: the worker broke the protocol
   void settle(Call& call, const ipc::Response& response);  // requires: claimed
-  bool send(int index, Call& call);                        // false: the lane is full
+  bool send(int index, Call& call);                        // requires: claimed; false: the lane is full
   void take_inbox();
   void expire(std::int64_t now_ns);
   void take_back_for_idle(std::int64_t now_ns);

@@ -18,6 +18,7 @@ class Journal {
     Call* call = nullptr;  // null: taken back, only its "skipped" is to come
     std::uint64_t call_id = 0;
     std::uint64_t lane_position = 0;
+    bool revocable = false;  // it was sent behind others
     bool revoked = false;
   };
 
@@ -28,7 +29,8 @@ class Journal {
   bool full() const { return size() == entries_.size(); }
 
   void push(Call& call, std::uint64_t lane_position) {
-    at(sent_++) = {.call = &call, .call_id = call.ticket, .lane_position = lane_position, .revoked = false};
+    at(sent_) = {.call = &call, .call_id = call.ticket, .lane_position = lane_position, .revocable = !empty(), .revoked = false};
+    ++sent_;
   }
   Entry& front() { return at(resolved_); }
   void pop() { ++resolved_; }
@@ -41,7 +43,8 @@ class Journal {
   // How many the worker has begun, of what it says itself. A count that cannot be is taken as "all": none runs twice.
   std::uint64_t believe_started(std::uint64_t said) const { return said < resolved_ || said > sent_ ? sent_ : said; }
 
-  void clear() { sent_ = resolved_ = 0; }
+  // Empty, and the next entry is the lane's record of this number. (0 is the ping; the worker counts it as started.)
+  void begin(std::uint64_t number) { sent_ = resolved_ = number; }
 
  private:
   std::vector<Entry> entries_;

@@ -15,6 +15,12 @@ class MethodTable {
 
   // The number of a method, or -1.
   int find(std::string_view name) const {
+    if (names_.size() <= kFewNames) {  // comparing beats hashing
+      for (std::size_t i = 0; i < names_.size(); ++i) {
+        if (names_[i] == name) return static_cast<int>(i);
+      }
+      return -1;
+    }
     if (const auto found = numbers_.find(name); found != numbers_.end()) return found->second;
     return -1;
   }
@@ -26,6 +32,8 @@ class MethodTable {
   std::string_view nearest(std::string_view name) const;
 
  private:
+  static constexpr std::size_t kFewNames = 8;
+
   std::vector<std::string> names_;
   std::unordered_map<std::string_view, int> numbers_;  // views of names_
 };

@@ -54,7 +54,7 @@ class PendingQueue {
   // Empties the inbox into the list; `listed(call)` is told of each. Cheap when no call is on its way.
   template <typename Listed>
   void take_inbox(Listed&& listed) {
-    if (listed_ == admitted()) return;
+    if (!has_arrivals()) return;
     Call* call;
     while (inbox_.try_dequeue(call)) {
       insert(*call);
@@ -72,6 +72,18 @@ class PendingQueue {
   void requeue(Call& call) {
     left_.store(left_.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
     link(call);
+  }
+
+  // Whether admitted calls have not reached the list. By the holder.
+  bool has_arrivals() const { return listed_ != admitted(); }
+
+  // Whether other admitted calls than the caller's own have not reached the list. By the holder.
+  bool has_arrivals_but_one() const { return listed_ + 1 != admitted(); }
+
+  // An admitted call goes to its worker without having been in the list.
+  void pass_by() {
+    ++listed_;
+    left_.store(left_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   }
 
   Call* front() const { return first_; }
@@ -92,6 +104,7 @@ class PendingQueue {
 
   // Settles forgone places. By the holder, now and then.
   void settle() {
+    if (forgone_.load(std::memory_order_relaxed) == 0) return;
     if (const std::uint64_t forgone = forgone_.exchange(0, std::memory_order_relaxed)) {
       listed_ += forgone;
       left_.store(left_.load(std::memory_order_relaxed) + forgone, std::memory_order_relaxed);

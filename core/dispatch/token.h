@@ -29,7 +29,7 @@ class DispatchToken {
   // A full barrier, too: what the caller reads next is not older than the release (inbox, waiters, attention).
   void release() {
     held_.exchange(false, std::memory_order_release);
-    ipc::store_load_fence();
+    ipc::store_load_fence_after_rmw();
   }
 
   bool is_held() const { return held_.load(std::memory_order_relaxed); }

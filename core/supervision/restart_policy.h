@@ -12,7 +12,7 @@ constexpr std::int64_t restart_delay_ns(int failures_in_a_row, std::int64_t firs
   if (failures_in_a_row <= 0) return 0;
   const int doublings = std::min(failures_in_a_row - 1, 20);
   const std::int64_t delay_ns = std::min(max_ns, first_ns > (max_ns >> doublings) ? max_ns : first_ns << doublings);
-  return delay_ns - delay_ns / 4 * random / 255;
+  return delay_ns - delay_ns / (4 * 255) * random;
 }
 
 }  // namespace samovar::core

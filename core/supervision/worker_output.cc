@@ -6,10 +6,15 @@
 #include <cerrno>
 
 namespace samovar::core {
+namespace {
+
+constexpr std::size_t kReadsMax = 64;  // of 16 KiB
+
+}  // namespace
 
 bool WorkerOutput::drain(int fd, const OnLine& on_line) {
   std::array<char, 16384> buffer;
-  for (;;) {
+  for (std::size_t reads = 0; reads < kReadsMax; ++reads) {
     const ssize_t got = read(fd, buffer.data(), buffer.size());
     if (got > 0) {
       feed({buffer.data(), static_cast<std::size_t>(got)}, on_line);
@@ -19,6 +24,7 @@ bool WorkerOutput::drain(int fd, const OnLine& on_line) {
       return true;
     }
   }
+  return true;
 }
 
 void WorkerOutput::finish(const OnLine& on_line) {

@@ -14,7 +14,8 @@ class WorkerOutput {
  public:
   using OnLine = std::function<void(std::string_view)>;
 
-  // Reads all there is from the non-blocking `fd`. False: end of file.
+  // Reads what there is from the non-blocking `fd`, at most 1 MiB: who prints without end must not keep the supervisor.
+  // False: end of file.
   bool drain(int fd, const OnLine& on_line);
 
   // The unfinished last line, when the worker has ended.

@@ -338,7 +338,8 @@ class Walk {
       if (plain) shown = Ref::steal(PyObject_Repr(plain.get()));
     } else if (is_exact_key(key)) {
       const bool is_long = PyBytes_Check(key) && PyBytes_GET_SIZE(key) > kShownMax;
-      const Ref plain = is_long ? Ref::steal(PyBytes_FromStringAndSize(PyBytes_AS_STRING(key), kShownMax)) : Ref::borrow(key);
+      Ref plain = Ref::borrow(key);
+      if (is_long) plain = Ref::steal(PyBytes_FromStringAndSize(PyBytes_AS_STRING(key), kShownMax));
       if (plain) shown = Ref::steal(PyObject_Repr(plain.get()));
     }
     const char* text = shown ? PyUnicode_AsUTF8(shown.get()) : nullptr;

@@ -100,7 +100,7 @@ void WorkerLoop::yield_to_others() {
 void WorkerLoop::serve(const ipc::Request& request) {
   service_ns_ = 0;
   const bool expired = request.deadline_ns != 0 && ipc::has_passed(request.deadline_ns);
-  const bool wanted = end_.start();
+  const bool wanted = end_.start(request);
   if (expired) return respond({.call_id = request.call_id, .status = ipc::Status::expired});
   if (!wanted) return respond({.call_id = request.call_id, .status = ipc::Status::skipped});
   if (request.method == ipc::kPingMethod) return respond({.call_id = request.call_id});

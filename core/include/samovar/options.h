@@ -33,7 +33,7 @@ using LogSink = std::function<void(LogLevel, std::string_view line)>;
 
 struct Options {
   // The user's Python module: "models.py", "path/to/models.py" or an importable name, "package.models".
-  std::string module;
+  std::string module{};
 
   std::string name = "samovar";  // in log lines and in the workers' process names
 
@@ -54,21 +54,21 @@ struct Options {
 
   Duration spin_max = std::chrono::microseconds(50);  // longest spin before a wait sleeps; 0: sleep at once
 
-  std::string python;                    // interpreter; empty: $SAMOVAR_PYTHON, else the one the extension was built for
-  std::vector<std::string> python_path;  // in front of sys.path
-  std::vector<int> worker_cpus;          // worker i runs on worker_cpus[i % size]; empty: wherever the kernel likes
+  std::string python{};                  // interpreter; empty: $SAMOVAR_PYTHON, else the one the extension was built for
+  std::vector<std::string> python_path{};  // in front of sys.path
+  std::vector<int> worker_cpus{};        // worker i runs on worker_cpus[i % size]; empty: wherever the kernel likes
   int dispatcher_cpu = -1;               // pinned: which core; -1: the last one this process may use
 
-  LogSink log;                       // empty: to stderr
+  LogSink log{};                     // empty: to stderr
   LogLevel log_level = LogLevel::info;
 };
 
 enum class WhenFull : std::uint8_t { fail, wait };
 
 struct CallOptions {
-  std::optional<Duration> timeout;                                  // default: the pool's
-  std::optional<std::chrono::steady_clock::time_point> deadline;    // the earlier of both holds
-  std::stop_token stop;                                             // cancels the call
+  std::optional<Duration> timeout{};                                // default: the pool's
+  std::optional<std::chrono::steady_clock::time_point> deadline{};  // the earlier of both holds
+  std::stop_token stop{};                                           // cancels the call
   WhenFull when_full = WhenFull::fail;                              // a full queue: an error, or a wait until the deadline
   bool idempotent = false;                                          // may run again where a worker died while it ran
   bool timed = false;                                               // the reply tells the time in the handler
