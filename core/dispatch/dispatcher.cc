@@ -13,6 +13,7 @@ namespace samovar::core {
 namespace {
 
 constexpr int kLooksBeforeArming = 256;       // of poll(), while calls are in flight: about a cache-line round trip
+constexpr int kRoundsBeforeArming = 64;       // of poll(), while calls go out and nothing comes back
 constexpr int kWaiterSpinLooks = 2000;
 constexpr int kDeadlineEvery = 256;           // looks between two at the clock
 constexpr std::int64_t kCoarseTimeoutNs = 1'000'000'000;  // from here a tick more or less does not matter
@@ -199,17 +200,19 @@ std::size_t Dispatcher::poll() {
     armed_.store(false, std::memory_order_relaxed);
     wake_set_.harvest();
   }
-  std::size_t ran = 0;
-  bool moved = false;
-  if (token_.try_acquire()) {
-    if (duty_.announced_asleep() && !waiters_.has_sentinel()) duty_.announce_asleep(false);
-    duty_.run_timers();
-    moved = turn() > 0;
-    for (int look = 0; !moved && look < kLooksBeforeArming && duty_.busy_workers() > 0; ++look) moved = turn() > 0;
-    release_token();
+  bool moved = true;
+  for (int round = 0; moved && round < kRoundsBeforeArming; ++round) {
+    moved = false;
+    if (token_.try_acquire()) {
+      if (duty_.announced_asleep() && !waiters_.has_sentinel()) duty_.announce_asleep(false);
+      duty_.run_timers();
+      moved = turn() > 0;
+      for (int look = 0; !moved && look < kLooksBeforeArming && duty_.busy_workers() > 0; ++look) moved = turn() > 0;
+      release_token();
+    }
+    if (const std::size_t ran = run_ready(); ran > 0) return ran;
+    // What only sent calls has run nothing: our caller would sleep, so look again until we arm or have something to tell.
   }
-  ran += run_ready();
-  if (moved || ran > 0) return ran;
 
   // Nothing: arm completion_fd(), then look once more, so that what came meanwhile is not slept over.
   armed_.store(true, std::memory_order_relaxed);

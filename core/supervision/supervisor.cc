@@ -23,6 +23,7 @@ constexpr std::int64_t kBackstopNs = 1'000'000;          // how often the dispat
 constexpr std::int64_t kTrafficMemoryNs = 100'000'000;   // how long after the last call it keeps looking
 constexpr std::int64_t kTerminateNs = 1'000'000'000;     // from SIGTERM to SIGKILL
 constexpr int kExitNoExtension = 3;                      // of samovar.worker: see python_ext/samovar/worker.py
+constexpr int kExitLayout = 4;
 constexpr std::uint64_t kPingId = UINT64_MAX;
 
 std::int64_t in(Duration duration) { return ipc::now_ns() + duration.count(); }
@@ -438,6 +439,7 @@ void Supervisor::bury_unserved(std::size_t index, const ExitStatus& status, bool
   worker.due_ns = ipc::kNever;
   if (asked) return;
   Error error = worker.failure ? std::move(*worker.failure) : start_failure(index, status);
+  if (status.code == kExitLayout) error.code = Code::incompatible_worker;  // not the module's fault
   error.context.worker = static_cast<int>(index);
   error.context.incarnation = worker.incarnation;
   if (error.context.traceback.empty()) error.context.output = worker.output.last_lines();
