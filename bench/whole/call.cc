@@ -1,0 +1,74 @@
+#include "bench/whole/call.h"
+
+#include "bench/whole/environment.h"
+#include "bench/whole/processes.h"
+#include "ipc/clock.h"
+
+namespace samovar::bench {
+namespace {
+
+class Call final : public Contestant {
+ public:
+  Call(Pool& pool, pid_t worker, std::size_t payload_bytes, std::int64_t timestamp_ns)
+      : pool_(pool), worker_(worker), payload_(payload_bytes, std::byte{0x42}), timestamp_ns_(timestamp_ns) {}
+
+  Outcome round(std::span<std::int64_t> samples_ns) override {
+    for (std::size_t i = 0; i < warm_up_trips(samples_ns.size()); ++i) {
+      if (Outcome trip = call(); !trip) return trip;
+    }
+    std::int64_t begin_ns = ipc::now_ns();
+    for (std::int64_t& sample : samples_ns) {
+      if (Outcome trip = call(); !trip) return trip;
+      const std::int64_t end_ns = ipc::now_ns();
+      sample = end_ns - begin_ns - timestamp_ns_;
+      begin_ns = end_ns;
+    }
+    return {};
+  }
+
+  void park() override { wait_until_asleep(worker_, std::chrono::seconds(1)); }
+
+ private:
+  Outcome call() {
+    const Result<Reply> reply = pool_.call("noop", bytes(payload_));
+    if (!reply) return tl::unexpected(reply.error().to_string());
+    if (reply->data().size() != payload_.size()) return tl::unexpected(std::string("a reply of another size"));
+    return {};
+  }
+
+  Pool& pool_;
+  pid_t worker_;
+  std::vector<std::byte> payload_;
+  std::int64_t timestamp_ns_;
+};
+
+}  // namespace
+
+std::unique_ptr<Contestant> make_call(Pool& pool, pid_t worker, std::size_t payload_bytes, std::int64_t timestamp_ns) {
+  return std::make_unique<Call>(pool, worker, payload_bytes, timestamp_ns);
+}
+
+Made<Pool> start_pool(const PoolSettings& settings) {
+  Options options;
+  options.module = bench_directory() + "/whole/noop.py";
+  options.name = "samovar-bench";
+  options.workers = settings.workers;
+  options.dispatcher = Dispatcher::caller;
+  options.prefetch = settings.prefetch;
+  options.python = settings.python;
+  options.worker_cpus = settings.worker_cpus;
+  options.log_level = LogLevel::warning;
+  auto pool = Pool::start(std::move(options));
+  if (!pool) return tl::unexpected(pool.error().to_string());
+  return std::move(*pool);
+}
+
+Made<pid_t> worker_pid(Pool& pool) {
+  const Result<Reply> reply = pool.call("pid");
+  if (!reply) return tl::unexpected(reply.error().to_string());
+  const Result<Value> value = reply->value();
+  if (!value || !value->as_int()) return tl::unexpected(std::string("the method pid returned no int"));
+  return static_cast<pid_t>(*value->as_int());
+}
+
+}  // namespace samovar::bench

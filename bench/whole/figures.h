@@ -1,0 +1,45 @@
+// Figures: all that a run of `samovar bench` found out. A series without rounds was not measured.
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bench/whole/contestant.h"
+#include "bench/whole/environment.h"
+#include "bench/whole/idle.h"
+#include "bench/whole/throughput.h"
+#include "samovar/options.h"
+
+namespace samovar::bench {
+
+struct PeerFigure {
+  std::string name;
+  Entry pinned;
+  std::optional<Entry> unpinned;
+};
+
+struct Figures {
+  HostFacts host;
+  Placement placement;
+  std::string python_version;
+  std::int64_t timestamp_ns = 0;  // subtracted from each sample of the sub-microsecond series
+  std::optional<Options> options;  // of the pool that `call` measures, as they are in force
+
+  Entry floor, echo_lane, bare_lane, call_64, call_1024, call_4096;
+  FlowEntry throughput, floor_throughput;
+  std::uint32_t prefetch = 0;
+  std::size_t window = 0;
+  Entry parked_call, futex_floor;
+  std::vector<PeerFigure> peers;
+  Entry call_beside_peers;  // the same as call_64, in rounds between the peers'
+  std::optional<IdleCost> idle;
+  std::chrono::seconds idle_window{0};
+
+  double seconds = 0;
+  double stolen_fraction = 0;         // of the CPUs' time, by the hypervisor, during the run
+  std::vector<std::string> failures;  // sections that could not be measured, and why
+};
+
+}  // namespace samovar::bench

@@ -1,0 +1,21 @@
+"""The methods that `samovar bench` calls. `noop` is what every peer runs, too: it returns its argument."""
+
+import os
+import platform
+
+import samovar
+
+
+@samovar.method
+def noop(payload):
+    return payload
+
+
+@samovar.method
+def pid():
+    return os.getpid()
+
+
+@samovar.method
+def python_version():
+    return platform.python_version()

@@ -1,0 +1,145 @@
+#include <cmath>
+
+#include "bench/whole/report.h"
+#include "bench/whole/wake.h"
+
+namespace samovar::bench {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// NaN, which is what was not measured, becomes null.
+Json number(double value, int decimals = 1) {
+  if (std::isnan(value) || std::isinf(value)) return nullptr;
+  const double scale = std::pow(10, decimals);
+  return std::round(value * scale) / scale;
+}
+
+Json percentiles(const Entry& entry) {
+  const Series& s = entry.series;
+  Json json{{"p50", number(s.p50())},       {"p99", number(s.p99())},
+            {"p999", number(s.p999())},     {"max", number(s.max())},
+            {"typical_p50", number(s.typical())},
+            {"pooled",
+             {{"p50", number(s.pooled().quantile(0.5))},
+              {"p99", number(s.pooled().quantile(0.99))},
+              {"p999", number(s.pooled().quantile(0.999))},
+              {"samples", s.pooled().count()}}},
+            {"rounds", s.rounds().size()}};
+  if (!entry.error.empty()) json["error"] = entry.error;
+  return json;
+}
+
+std::int64_t ns(Duration duration) { return duration.count(); }
+
+Json options_json(const Figures& f) {
+  if (!f.options) return nullptr;
+  const Options& o = *f.options;
+  return {{"workers", o.workers},
+          {"dispatcher", std::string(to_string(o.dispatcher))},
+          {"timeout_ns", ns(o.timeout)},
+          {"queue_limit", o.queue_limit},
+          {"prefetch", o.prefetch == 0 ? Json("auto") : Json(o.prefetch)},
+          {"requeue_limit", o.requeue_limit},
+          {"lane_bytes", o.lane_bytes},
+          {"inline_bytes_max", o.inline_bytes_max},
+          {"spin_max_ns", ns(o.spin_max)},
+          {"worker_cpus", o.worker_cpus},
+          {"python", o.python},
+          {"module", o.module}};
+}
+
+Json host_json(const Figures& f) {
+  return {{"cpu", f.host.cpu_model},
+          {"cpus", f.host.cpus},
+          {"threads_per_core", f.host.threads_per_core},
+          {"topology", std::to_string(f.host.cpus) + (f.host.machine == "virtual machine" ? " vCPUs" : " CPUs")},
+          {"machine", f.host.machine},
+          {"host_cpu", f.placement.host_cpu},
+          {"worker_cpu", f.placement.worker_cpu},
+          {"kernel", f.host.kernel},
+          {"clock_source", f.host.clock_source},
+          {"governor", f.host.governor.empty() ? Json(nullptr) : Json(f.host.governor)},
+          {"compiler", f.host.compiler},
+          {"build_type", f.host.build_type},
+          {"python", f.python_version.empty() ? Json(nullptr) : Json(f.python_version)},
+          {"load_average", number(f.host.load_average, 2)},
+          {"stolen_fraction", number(f.stolen_fraction, 4)},
+          {"timestamp_ns", f.timestamp_ns},
+          {"seconds", number(f.seconds)}};
+}
+
+Json peers_json(const Figures& f) {
+  Json peers = Json::object();
+  for (const PeerFigure& peer : f.peers) {
+    Json json = percentiles(peer.pinned);
+    json["over_call"] = number(median_ratio(peer.pinned.series, f.call_beside_peers.series));
+    if (peer.unpinned) json["unpinned_p50"] = number(peer.unpinned->series.p50());
+    peers[peer.name] = json;
+  }
+  return peers;
+}
+
+Json verdicts_json(const Figures& f) {
+  Json verdicts = Json::object();
+  for (const Verdict& v : judge(f)) {
+    const bool measured = !std::isnan(v.value);
+    verdicts[v.key] = {{"value", number(v.value, 3)},
+                       {"by_rounds", number(v.by_rounds, 3)},
+                       {"bar", v.bar},
+                       {"aim", v.aim},
+                       {"reached", measured ? Json(v.reaches(v.bar)) : Json(nullptr)},
+                       {"aim_reached", measured ? Json(v.reaches(v.aim)) : Json(nullptr)}};
+  }
+  return verdicts;
+}
+
+Json idle_json(const Figures& f) {
+  if (!f.idle) return nullptr;
+  return {{"host_fraction", number(f.idle->host_fraction, 6)},
+          {"workers_fraction", number(f.idle->workers_fraction, 6)},
+          {"wakeups_per_s", number(f.idle->wakeups_per_s, 2)},
+          {"processes", f.idle->processes},
+          {"window_s", f.idle_window.count()},
+          {"loaded_cpu_fraction", number(f.idle->loaded_cpu_fraction, 3)},
+          {"loaded_calls_per_s", number(f.idle->loaded_calls_per_s, 0)}};
+}
+
+Json flow_json(const FlowEntry& entry) {
+  Json json{{"typical_per_s", number(median(entry.per_second), 0)}, {"rounds", entry.per_second.size()}};
+  if (!entry.error.empty()) json["error"] = entry.error;
+  return json;
+}
+
+}  // namespace
+
+Json to_json(const Figures& f) {
+  Json json;
+  json["host"] = host_json(f);
+  json["options"] = options_json(f);
+  json["floor_rtt_ns"] = percentiles(f.floor);
+  json["bare_lane_rtt_ns"] = percentiles(f.bare_lane);
+  json["call_rtt_ns"] = {{"64", percentiles(f.call_64)}, {"1024", percentiles(f.call_1024)}, {"4096", percentiles(f.call_4096)}};
+  json["call_over_floor"] = number(f.call_64.series.p50() / f.floor.series.p50(), 3);
+  json["throughput_per_s"] = number(f.throughput.best(), 0);
+  json["floor_throughput_per_s"] = number(f.floor_throughput.best(), 0);
+  json["idle_cpu_fraction"] = f.idle ? number(f.idle->cpu_fraction, 6) : Json(nullptr);
+  json["wake_rtt_ns"] = percentiles(f.parked_call);
+  json["futex_floor_rtt_ns"] = percentiles(f.futex_floor);
+  json["peers"] = peers_json(f);
+
+  json["verdicts"] = verdicts_json(f);
+  json["floor_tail_ratio"] = number(f.floor.series.tail(), 3);
+  json["throughput"] = {{"prefetch", f.prefetch},
+                        {"window", f.window},
+                        {"pool", flow_json(f.throughput)},
+                        {"bare_ring", flow_json(f.floor_throughput)}};
+  json["wake_gap_ns"] = std::chrono::nanoseconds(kWakeGap).count();
+  json["idle"] = idle_json(f);
+  json["echo_lane_rtt_ns"] = percentiles(f.echo_lane);
+  json["call_beside_peers_rtt_ns"] = percentiles(f.call_beside_peers);
+  json["failures"] = f.failures;
+  return json;
+}
+
+}  // namespace samovar::bench

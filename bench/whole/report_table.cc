@@ -1,0 +1,142 @@
+#include <algorithm>
+#include <cmath>
+#include <cstdarg>
+#include <cstdio>
+
+#include "bench/whole/report.h"
+#include "bench/whole/wake.h"
+
+namespace samovar::bench {
+namespace {
+
+__attribute__((format(printf, 2, 3))) void line(std::string& out, const char* format, ...) {
+  char text[512];
+  va_list arguments;
+  va_start(arguments, format);
+  std::vsnprintf(text, sizeof text, format, arguments);
+  va_end(arguments);
+  out.append(text).append("\n");
+}
+
+// Of `decimals`; "-" for what was not measured.
+std::string shown(double value, int decimals) {
+  if (std::isnan(value) || std::isinf(value)) return "-";
+  char text[64];
+  std::snprintf(text, sizeof text, "%.*f", decimals, value);
+  return text;
+}
+
+void head(std::string& out, const Figures& f) {
+  line(out, "Samovar, %s build, %s, %s", f.host.build_type.c_str(), f.host.compiler.c_str(), f.host.kernel.c_str());
+  line(out, "topology  %d CPUs of %s (%s%s%s); host thread on CPU %d, worker on CPU %d", f.host.cpus, f.host.cpu_model.c_str(),
+       f.host.machine.c_str(), f.host.governor.empty() ? "" : ", governor ", f.host.governor.c_str(), f.placement.host_cpu,
+       f.placement.worker_cpu);
+  line(out, "machine   load average %.2f at the start, %.2f %% of the CPUs' time stolen during the run, one clock reading %lld ns",
+       f.host.load_average, f.stolen_fraction * 100, static_cast<long long>(f.timestamp_ns));
+  if (!f.options) return;
+  const Options& o = *f.options;
+  const auto us = [](Duration d) { return static_cast<long long>(d.count() / 1000); };
+  line(out, "options   %u worker, dispatcher %s, prefetch %s, queue_limit %u, lane_bytes %u, inline_bytes_max %u, spin_max %lld us,",
+       o.workers, std::string(to_string(o.dispatcher)).c_str(), o.prefetch == 0 ? "auto" : std::to_string(o.prefetch).c_str(),
+       o.queue_limit, o.lane_bytes, o.inline_bytes_max, us(o.spin_max));
+  line(out, "          timeout %lld s, verification, journal and deadline on, Python %s", us(o.timeout) / 1'000'000,
+       f.python_version.c_str());
+}
+
+void series_row(std::string& out, const char* name, const Entry& entry, const Series& base, double unit, int decimals) {
+  if (!entry.error.empty()) return line(out, "  %-26s failed: %s", name, entry.error.c_str());
+  const Series& s = entry.series;
+  if (!s.measured()) return;
+  line(out, "  %-26s %9s %9s %9s %10s %11s %8s %9s", name, shown(s.p50() / unit, decimals).c_str(),
+       shown(s.p99() / unit, decimals).c_str(), shown(s.p999() / unit, decimals).c_str(), shown(s.max() / unit, decimals).c_str(),
+       shown(s.typical() / unit, decimals).c_str(), shown(s.p50() / base.p50(), 2).c_str(),
+       shown(median_ratio(s, base), 2).c_str());
+}
+
+void series_head(std::string& out, const char* title, const char* base) {
+  line(out, "\n%-28s %9s %9s %9s %10s %11s %8s %9s", title, "p50", "p99", "p99.9", "max", "typical p50",
+       (std::string("/ ") + base).c_str(), "by rounds");
+}
+
+void flow_row(std::string& out, const char* name, const FlowEntry& entry, const FlowEntry& base) {
+  if (!entry.error.empty()) return line(out, "  %-26s failed: %s", name, entry.error.c_str());
+  if (entry.per_second.empty()) return;
+  line(out, "  %-26s %12.0f %14.0f %12.2f %9.2f", name, entry.best(), median(entry.per_second), entry.best() / base.best(),
+       median_ratio(entry, base));
+}
+
+void peer_rows(std::string& out, const Figures& f) {
+  if (f.peers.empty()) return;
+  line(out, "\n%-28s %9s %9s %9s %10s %11s %8s %9s %13s", "peers, 64 B, us", "p50", "p99", "p99.9", "max", "typical p50", "/ call",
+       "by rounds", "p50, unpinned");
+  series_row(out, "Samovar, between them", f.call_beside_peers, f.call_beside_peers.series, 1000, 2);
+  for (const PeerFigure& peer : f.peers) {
+    series_row(out, peer.name.c_str(), peer.pinned, f.call_beside_peers.series, 1000, 1);
+    if (peer.unpinned && !peer.unpinned->series.rounds().empty()) {
+      out.pop_back();
+      line(out, " %13s", shown(peer.unpinned->series.p50() / 1000, 1).c_str());
+    }
+  }
+}
+
+void verdict_rows(std::string& out, const Figures& f) {
+  const std::vector<Verdict> verdicts = judge(f);
+  if (std::all_of(verdicts.begin(), verdicts.end(), [](const Verdict& v) { return std::isnan(v.value); })) return;
+  line(out, "\n%-34s %10s %10s   %-16s %-16s", "figure", "here", "by rounds", "bar", "aim");
+  for (const Verdict& v : verdicts) {
+    if (std::isnan(v.value)) continue;
+    const char* sign = v.better == Verdict::Better::lower ? "<=" : ">=";
+    const auto limit = [&](double at) {
+      return std::string(sign) + " " + shown(at, at < 10 ? 2 : 0) + (v.reaches(at) ? " reached" : " not");
+    };
+    line(out, "  %-32s %10s %10s   %-16s %-16s", v.title.c_str(), shown(v.value, v.value < 100 ? 2 : 0).c_str(),
+         shown(v.by_rounds, v.by_rounds < 100 ? 2 : 0).c_str(), limit(v.bar).c_str(), limit(v.aim).c_str());
+  }
+  if (f.floor.series.measured()) {
+    line(out, "  (p99.9 / p50 of the floor itself: %s)", shown(f.floor.series.tail(), 2).c_str());
+  }
+}
+
+}  // namespace
+
+std::string to_table(const Figures& f) {
+  std::string out;
+  head(out, f);
+
+  const Series& floor = f.floor.series;
+  if (f.floor.series.measured() || f.bare_lane.series.measured() || f.call_64.series.measured()) {
+    series_head(out, "round trips, ns", "floor");
+  }
+  series_row(out, "floor: a line each way", f.floor, floor, 1, 0);
+  series_row(out, "lanes, C++ answers, 64 B", f.echo_lane, floor, 1, 0);
+  series_row(out, "bare lane, 64 B", f.bare_lane, floor, 1, 0);
+  series_row(out, "call, 64 B", f.call_64, floor, 1, 0);
+  series_row(out, "call, 1024 B", f.call_1024, floor, 1, 0);
+  series_row(out, "call, 4096 B", f.call_4096, floor, 1, 0);
+
+  if (f.parked_call.series.measured() || !f.parked_call.error.empty()) {
+    series_head(out, "wake-ups, us", "futex");
+    series_row(out, "futex there and back", f.futex_floor, f.futex_floor.series, 1000, 1);
+    series_row(out, "call to a parked worker", f.parked_call, f.futex_floor.series, 1000, 1);
+    line(out, "  (%lld ms of silence before each)", static_cast<long long>(kWakeGap.count()));
+  }
+  if (f.window != 0) {
+    line(out, "\n%-28s %12s %14s %12s %9s", "calls a second, one worker", "best round", "typical round", "/ bare ring", "by rounds");
+    flow_row(out, "bare ring, same handler", f.floor_throughput, f.floor_throughput);
+    flow_row(out, "submit + poll", f.throughput, f.floor_throughput);
+    line(out, "  (prefetch %u, up to %zu calls waiting)", f.prefetch, f.window);
+  }
+  peer_rows(out, f);
+  if (f.idle) {
+    line(out, "\nidle pool of 4 workers, %lld s right after load (%.0f calls/s at %.2f cores)", static_cast<long long>(f.idle_window.count()),
+         f.idle->loaded_calls_per_s, f.idle->loaded_cpu_fraction);
+    line(out, "  %.4f %% of one core: host %.4f %%, workers %.4f %%; %.1f wake-ups a second in %zu processes", f.idle->cpu_fraction * 100,
+         f.idle->host_fraction * 100, f.idle->workers_fraction * 100, f.idle->wakeups_per_s, f.idle->processes);
+  }
+  verdict_rows(out, f);
+  for (const std::string& failure : f.failures) line(out, "not measured: %s", failure.c_str());
+  line(out, "\n%.0f s. p50: lowest of the rounds' medians; p99, p99.9: median over rounds. What each number means: bench/README.md", f.seconds);
+  return out;
+}
+
+}  // namespace samovar::bench

@@ -1,0 +1,296 @@
+#include "bench/whole/run.h"
+
+#include <signal.h>
+
+#include <array>
+#include <memory>
+
+#include "bench/whole/bare_lane.h"
+#include "bench/whole/call.h"
+#include "bench/whole/floor.h"
+#include "bench/whole/lane_workers.h"
+#include "bench/whole/peers.h"
+#include "bench/whole/processes.h"
+#include "bench/whole/wake.h"
+#include "ipc/clock.h"
+#include "samovar/pool.h"
+
+namespace samovar::bench {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr std::size_t kPayloadBytes = 64;
+constexpr std::size_t kTripsPerRound = 5'000;  // so that p99.9 is not one sample; some milliseconds
+constexpr std::size_t kFlowCallsPerRound = 20'000;
+constexpr std::uint32_t kFlowPrefetch = 64;
+constexpr std::size_t kFlowWindow = 256;
+constexpr std::size_t kWakeTripsPerRound = 20;
+constexpr std::size_t kPeerTripsPerRound = 100;
+
+struct Budgets {
+  milliseconds trips, flow, wake, peers, peers_unpinned, load;
+  seconds idle;
+};
+constexpr Budgets kFull{seconds(60), seconds(20), seconds(25), seconds(30), seconds(10), milliseconds(2000), seconds(30)};
+constexpr Budgets kQuick{seconds(4), seconds(2), seconds(3), seconds(3), seconds(1), milliseconds(500), seconds(10)};
+
+class IgnoredSigpipe {
+ public:
+  IgnoredSigpipe() : before_(signal(SIGPIPE, SIG_IGN)) {}
+  ~IgnoredSigpipe() { signal(SIGPIPE, before_); }
+
+ private:
+  void (*before_)(int);
+};
+
+// What the pinned sections share. Twins are older than any pool, since a fork copies descriptors.
+class Bench {
+ public:
+  Bench(const RunSettings& settings, Figures& figures)
+      : settings_(settings), budgets_(settings.length == Length::quick ? kQuick : kFull), figures_(figures) {}
+
+  Outcome run() {
+    if (Outcome started = start(); !started) return started;
+    {
+      const PinnedHere pinned(figures_.placement.host_cpu);
+      measure_trips();
+      measure_throughput();
+      measure_wake();
+      measure_peers();
+    }
+    measure_unpinned_peers();
+    end();  // an idle pool is measured alone
+    measure_idle_pool();
+    return {};
+  }
+
+ private:
+  bool wanted(const char* section) const { return settings_.only.empty() || settings_.only.contains(section); }
+  void say(const std::string& line) const { settings_.progress(line); }
+  void fail(const std::string& section, const std::string& why) { figures_.failures.push_back(section + ": " + why); }
+
+  Outcome start() {
+    const auto placement = choose_placement();
+    if (!placement) return tl::unexpected(placement.error());
+    figures_.placement = *placement;
+    python_ = choose_python(settings_.python);
+
+    say("starting the workers");
+    if (wanted("floor")) {
+      auto floor = make_floor(*placement, figures_.timestamp_ns);
+      if (!floor) return tl::unexpected("the floor: " + floor.error());
+      floor_ = std::move(*floor);
+    }
+    if (wanted("wake")) {
+      auto futex_pair = make_futex_pair(*placement);
+      if (!futex_pair) return tl::unexpected("the futex pair: " + futex_pair.error());
+      futex_pair_ = std::move(*futex_pair);
+    }
+    if (wanted("bare")) {
+      auto echo = start_echo_worker(placement->worker_cpu);
+      if (!echo) return tl::unexpected("the echo worker: " + echo.error());
+      echo_ = std::move(*echo);
+    }
+    // Not while this thread is pinned: their own threads would be, too.
+    if (wanted("call") || wanted("wake") || wanted("peers")) {
+      if (Outcome pool = start_measured_pool(call_pool_, 0); !pool) return pool;
+      figures_.options = call_pool_.pool->options();
+      const Result<Reply> version = call_pool_.pool->call("python_version");
+      if (version) figures_.python_version = version->text();
+    }
+    if (wanted("throughput")) {
+      if (Outcome pool = start_measured_pool(flow_pool_, kFlowPrefetch); !pool) return pool;
+    }
+    if (wanted("bare") || wanted("throughput")) {
+      auto bare = start_python_worker({.python = python_,
+                                     .module = bench_directory() + "/whole/noop.py",
+                                     .method = "noop",
+                                     .cpu = placement->worker_cpu});
+      if (!bare) return tl::unexpected("the bare worker: " + bare.error());
+      bare_ = std::move(*bare);
+    }
+    return {};
+  }
+
+  // A pool of one worker, and that worker's process.
+  struct MeasuredPool {
+    std::unique_ptr<Pool> pool;
+    pid_t worker = 0;
+  };
+
+  Outcome start_measured_pool(MeasuredPool& out, std::uint32_t prefetch) {
+    auto pool = start_pool({.python = settings_.python, .prefetch = prefetch, .worker_cpus = {figures_.placement.worker_cpu}});
+    if (!pool) return tl::unexpected("the pool: " + pool.error());
+    out.pool = std::make_unique<Pool>(std::move(*pool));
+    const auto pid = worker_pid(*out.pool);
+    if (!pid) return tl::unexpected("the pool: " + pid.error());
+    out.worker = *pid;
+    return {};
+  }
+
+  void measure_trips() {
+    struct Part {
+      const char* section;
+      Entry* figure;
+      std::unique_ptr<Contestant> contestant;
+    };
+    std::vector<Part> parts;
+    const std::int64_t clock_ns = figures_.timestamp_ns;
+    if (wanted("floor")) parts.push_back({"floor", &figures_.floor, std::move(floor_)});
+    if (wanted("bare")) {
+      parts.push_back({"echo lane", &figures_.echo_lane, make_bare_lane(*echo_, kPayloadBytes, clock_ns)});
+      parts.push_back({"bare lane", &figures_.bare_lane, make_bare_lane(*bare_, kPayloadBytes, clock_ns)});
+    }
+    if (wanted("call")) {
+      parts.push_back({"call, 64 B", &figures_.call_64, make_call(*call_pool_.pool, call_pool_.worker, kPayloadBytes, clock_ns)});
+      parts.push_back({"call, 1024 B", &figures_.call_1024, make_call(*call_pool_.pool, call_pool_.worker, 1024, clock_ns)});
+      parts.push_back({"call, 4096 B", &figures_.call_4096, make_call(*call_pool_.pool, call_pool_.worker, 4096, clock_ns)});
+    }
+    if (parts.empty()) return;
+    announce("round trips: floor, bare lane, call", budgets_.trips);
+    std::vector<Entry> entries;
+    for (const Part& part : parts) entries.push_back({part.section, part.contestant.get(), kTripsPerRound, Median::blocks});
+    interleave(entries, {.budget = budgets_.trips});
+    for (std::size_t i = 0; i < parts.size(); ++i) keep(*parts[i].figure, entries[i]);
+  }
+
+  void measure_throughput() {
+    if (!wanted("throughput")) return;
+    announce("throughput: submit + poll, bare ring", budgets_.flow);
+    const auto bare = make_bare_flow(*bare_, kPayloadBytes, kFlowPrefetch);
+    const auto pooled = make_pool_flow(*flow_pool_.pool, flow_pool_.worker, kPayloadBytes, kFlowWindow);
+    std::array<FlowEntry, 2> entries{FlowEntry{bare.get()}, FlowEntry{pooled.get()}};
+    interleave_flows(entries, kFlowCallsPerRound, {.budget = budgets_.flow});
+    figures_.floor_throughput = entries[0];
+    figures_.throughput = entries[1];
+    figures_.prefetch = kFlowPrefetch;
+    figures_.window = kFlowWindow;
+    for (const FlowEntry& entry : entries) {
+      if (!entry.error.empty()) fail("throughput", entry.error);
+    }
+  }
+
+  void measure_wake() {
+    if (!wanted("wake")) return;
+    announce("wake-ups: call to a parked worker, futex pair", budgets_.wake);
+    const auto call = make_parked_call(*call_pool_.pool, call_pool_.worker, kPayloadBytes);
+    std::array<Entry, 2> entries{Entry{"futex pair", futex_pair_.get(), kWakeTripsPerRound},
+                                 Entry{"call to a parked worker", call.get(), kWakeTripsPerRound}};
+    interleave(entries, {.budget = budgets_.wake});
+    keep(figures_.futex_floor, entries[0]);
+    keep(figures_.parked_call, entries[1]);
+  }
+
+  struct Peer {
+    std::string name;
+    std::unique_ptr<Contestant> contestant;
+    std::size_t trips;
+  };
+
+  std::vector<Peer> start_peers(Pin pin) {
+    const PeerSettings settings{.python = python_, .placement = figures_.placement, .pin = pin};
+    std::vector<Peer> peers;
+    const auto add = [&](const char* name, std::size_t trips, Made<std::unique_ptr<Contestant>> made) {
+      if (!made) fail(name, made.error());
+      peers.push_back({name, made ? std::move(*made) : nullptr, trips});
+    };
+    add("jsonrpc_stdio", kPeerTripsPerRound, make_jsonrpc_stdio(settings));
+    add("multiprocessing_pipe", kPeerTripsPerRound, make_python_peer(settings, "multiprocessing_pipe.py"));
+    add("process_pool_executor", kPeerTripsPerRound / 2, make_python_peer(settings, "process_pool_executor.py"));
+    add("zeromq", kPeerTripsPerRound, make_python_peer(settings, "zeromq.py"));
+    if (pin == Pin::as_samovar) add("process_per_call", 1, make_process_per_call(settings));
+    return peers;
+  }
+
+  void measure_peers() {
+    if (!wanted("peers")) return;
+    announce("peers", budgets_.peers);
+    const std::vector<Peer> peers = start_peers(Pin::as_samovar);
+    const auto call = make_call(*call_pool_.pool, call_pool_.worker, kPayloadBytes, figures_.timestamp_ns);
+    std::vector<Entry> entries{{"call", call.get(), kTripsPerRound, Median::blocks}};
+    for (const Peer& peer : peers) {
+      if (peer.contestant) entries.push_back({peer.name, peer.contestant.get(), peer.trips});
+    }
+    interleave(entries, {.budget = budgets_.peers});
+    keep(figures_.call_beside_peers, entries[0]);
+    auto entry = entries.begin() + 1;
+    for (const Peer& peer : peers) {
+      figures_.peers.push_back({peer.name, {}, {}});
+      if (peer.contestant) keep(figures_.peers.back().pinned, *entry++);
+    }
+  }
+
+  void measure_unpinned_peers() {
+    if (!wanted("peers")) return;
+    announce("peers, not pinned", budgets_.peers_unpinned);
+    const std::vector<Peer> peers = start_peers(Pin::nowhere);
+    std::vector<Entry> entries;
+    for (const Peer& peer : peers) {
+      if (peer.contestant) entries.push_back({peer.name, peer.contestant.get(), peer.trips});
+    }
+    interleave(entries, {.budget = budgets_.peers_unpinned});
+    for (const Entry& entry : entries) {
+      for (PeerFigure& figure : figures_.peers) {
+        if (figure.name == entry.name) keep(figure.unpinned.emplace(), entry);
+      }
+    }
+  }
+
+  void measure_idle_pool() {
+    if (!wanted("idle")) return;
+    announce("CPU of an idle pool", budgets_.load + budgets_.idle);
+    figures_.idle_window = budgets_.idle;
+    const auto cost = measure_idle({.python = settings_.python, .load = budgets_.load, .window = budgets_.idle});
+    if (!cost) return fail("idle", cost.error());
+    figures_.idle = *cost;
+  }
+
+  void end() {
+    call_pool_.pool.reset();
+    flow_pool_.pool.reset();
+    bare_.reset();
+    echo_.reset();
+    floor_.reset();
+    futex_pair_.reset();
+  }
+
+  void keep(Entry& figure, const Entry& measured) {
+    figure = measured;
+    figure.contestant = nullptr;
+    if (!measured.error.empty()) fail(measured.name, measured.error);
+  }
+
+  void announce(const std::string& what, milliseconds budget) const {
+    say(what + " (" + std::to_string((budget.count() + 500) / 1000) + " s)");
+  }
+
+  const RunSettings& settings_;
+  const Budgets budgets_;
+  Figures& figures_;
+  std::string python_;
+  std::unique_ptr<Contestant> floor_;
+  std::unique_ptr<Contestant> futex_pair_;
+  MeasuredPool call_pool_;
+  MeasuredPool flow_pool_;
+  std::unique_ptr<LaneWorker> echo_;
+  std::unique_ptr<LaneWorker> bare_;
+};
+
+}  // namespace
+
+Made<Figures> run(const RunSettings& settings) {
+  const IgnoredSigpipe ignored;
+  Figures figures;
+  figures.host = read_host_facts();
+  figures.timestamp_ns = timestamp_cost_ns();
+  const std::int64_t begin_ns = ipc::now_ns();
+  const double stolen = stolen_seconds();
+  if (Outcome outcome = Bench(settings, figures).run(); !outcome) return tl::unexpected(outcome.error());
+  figures.seconds = static_cast<double>(ipc::now_ns() - begin_ns) / 1e9;
+  figures.stolen_fraction = (stolen_seconds() - stolen) / figures.seconds / figures.host.cpus;
+  return figures;
+}
+
+}  // namespace samovar::bench

@@ -1,0 +1,71 @@
+// The bars, in one place.
+#include <limits>
+
+#include "bench/whole/report.h"
+
+namespace samovar::bench {
+namespace {
+
+constexpr double kNothing = std::numeric_limits<double>::quiet_NaN();
+
+const Entry* find_peer(const Figures& figures, const std::string& name) {
+  for (const PeerFigure& peer : figures.peers) {
+    if (peer.name == name) return &peer.pinned;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+std::vector<Verdict> judge(const Figures& f) {
+  const Series& call = f.call_64.series;
+  std::vector<Verdict> verdicts;
+  verdicts.push_back({.key = "call_over_floor",
+                      .title = "call / floor",
+                      .value = call.p50() / f.floor.series.p50(),
+                      .by_rounds = median_ratio(call, f.floor.series),
+                      .bar = 3.0,
+                      .aim = 2.4});
+  verdicts.push_back({.key = "call_minus_bare_ns",
+                      .title = "call - bare lane, ns",
+                      .value = call.p50() - f.bare_lane.series.p50(),
+                      .by_rounds = median_difference(call, f.bare_lane.series),
+                      .bar = 300,
+                      .aim = 180});
+  verdicts.push_back({.key = "call_tail_ratio",
+                      .title = "p99.9 / p50 of the call",
+                      .value = call.p999() / call.p50(),
+                      .by_rounds = call.tail(),
+                      .bar = 5,
+                      .aim = 2.5});
+  verdicts.push_back({.key = "throughput_over_floor",
+                      .title = "calls per second / bare ring",
+                      .value = f.throughput.best() / f.floor_throughput.best(),
+                      .by_rounds = median_ratio(f.throughput, f.floor_throughput),
+                      .bar = 0.35,
+                      .aim = 0.6,
+                      .better = Verdict::Better::higher});
+  const Entry* json = find_peer(f, "jsonrpc_stdio");
+  verdicts.push_back({.key = "json_over_call",
+                      .title = "JSON over stdio / call",
+                      .value = json ? json->series.p50() / f.call_beside_peers.series.p50() : kNothing,
+                      .by_rounds = json ? median_ratio(json->series, f.call_beside_peers.series) : kNothing,
+                      .bar = 20,
+                      .aim = 30,
+                      .better = Verdict::Better::higher});
+  verdicts.push_back({.key = "idle_cpu_percent",
+                      .title = "CPU of an idle pool of 4, %",
+                      .value = f.idle ? f.idle->cpu_fraction * 100 : kNothing,
+                      .by_rounds = kNothing,
+                      .bar = 1,
+                      .aim = 0.2});
+  verdicts.push_back({.key = "wake_over_futex",
+                      .title = "call to a parked worker / futex",
+                      .value = f.parked_call.series.p50() / f.futex_floor.series.p50(),
+                      .by_rounds = median_ratio(f.parked_call.series, f.futex_floor.series),
+                      .bar = 1.3,
+                      .aim = 1.1});
+  return verdicts;
+}
+
+}  // namespace samovar::bench
