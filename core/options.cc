@@ -23,7 +23,10 @@ constexpr std::uint32_t kPrefetchOptionMax = 1024;
 
 std::string list(const std::vector<int>& cpus) {
   std::string text;
-  for (int cpu : cpus) text += (text.empty() ? "" : ",") + std::to_string(cpu);
+  for (int cpu : cpus) {
+    if (!text.empty()) text += ',';
+    text += std::to_string(cpu);
+  }
   return text;
 }
 

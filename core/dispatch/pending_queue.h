@@ -28,7 +28,8 @@ class PendingQueue {
     std::uint64_t word = admitted_.load(std::memory_order_relaxed);
     do {
       if ((word & kClosed) != 0) return Admission::closed;
-      if (word - left_.load(std::memory_order_relaxed) >= limit_) return Admission::full;
+      // Signed: `word` may be older than what is read here, and less; then the exchange fails.
+      if (static_cast<std::int64_t>(word - left_.load(std::memory_order_relaxed)) >= std::int64_t{limit_}) return Admission::full;
     } while (!admitted_.compare_exchange_weak(word, word + 1, std::memory_order_relaxed));
     ticket = word + 1;
     return Admission::admitted;

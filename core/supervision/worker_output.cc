@@ -39,8 +39,9 @@ std::string WorkerOutput::last_lines() const {
 
 void WorkerOutput::feed(std::string_view text, const OnLine& on_line) {
   for (char character : text) {
+    if (character == '\0') continue;
     if (character == '\n' || partial_.size() >= kLineBytesMax) emit(on_line);
-    if (character != '\n' && character != '\0') partial_ += character;
+    if (character != '\n') partial_ += character;
   }
 }
 

@@ -1,0 +1,128 @@
+"""`samovar bench` measures what it promises, says so in one JSON object, and ends in time.
+
+SAMOVAR_TOOL names the command. SAMOVAR_TEST_LONG=1 runs the test of the whole `--quick`, too (half a minute).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import time
+from typing import Any
+
+import pytest
+
+TOOL = os.environ.get("SAMOVAR_TOOL", "samovar")
+QUICK_LIMIT_S = 40
+
+pytestmark = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="the benchmark needs two CPUs")
+
+PEERS = ("jsonrpc_stdio", "multiprocessing_pipe", "process_pool_executor", "zeromq", "process_per_call")
+KEYS = {
+    "host",
+    "options",
+    "floor_rtt_ns",
+    "bare_lane_rtt_ns",
+    "call_rtt_ns",
+    "call_over_floor",
+    "throughput_per_s",
+    "floor_throughput_per_s",
+    "idle_cpu_fraction",
+    "wake_rtt_ns",
+    "futex_floor_rtt_ns",
+    "peers",
+}
+
+
+def bench(*arguments: str, limit_s: float = 2 * QUICK_LIMIT_S) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([TOOL, "bench", *arguments], capture_output=True, text=True, timeout=limit_s, check=False)
+
+
+def figures_of(finished: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    assert finished.returncode == 0, finished.stderr
+    figures: dict[str, Any] = json.loads(finished.stdout)  # the whole of stdout: one object and nothing else
+    assert figures.keys() >= KEYS
+    assert figures["failures"] == []
+    return figures
+
+
+def check_percentiles(series: dict[str, float], keys: tuple[str, ...], lowest_ns: float, highest_ns: float) -> None:
+    values = [series[key] for key in keys]
+    assert all(math.isfinite(value) for value in values)
+    assert lowest_ns < values[0] < highest_ns
+    assert values == sorted(values)
+
+
+def check_trips(figures: dict[str, Any]) -> None:
+    check_percentiles(figures["floor_rtt_ns"], ("p50", "p99", "p999"), 10, 20_000)
+    check_percentiles(figures["bare_lane_rtt_ns"], ("p50",), 50, 50_000)
+    assert figures["call_rtt_ns"].keys() == {"64", "1024", "4096"}
+    for series in figures["call_rtt_ns"].values():
+        check_percentiles(series, ("p50", "p99", "p999", "max"), 50, 100_000)
+    assert figures["floor_rtt_ns"]["p50"] < figures["call_rtt_ns"]["64"]["p50"]
+    ratio = figures["call_rtt_ns"]["64"]["p50"] / figures["floor_rtt_ns"]["p50"]
+    assert figures["call_over_floor"] == pytest.approx(ratio, rel=0.01)
+
+
+def check_throughput(figures: dict[str, Any]) -> None:
+    assert 1_000 < figures["throughput_per_s"] < 1e8
+    assert 1_000 < figures["floor_throughput_per_s"] < 1e8
+    assert figures["throughput"]["prefetch"] > 1
+
+
+def check_host_and_options(figures: dict[str, Any]) -> None:
+    host = figures["host"]
+    assert host["cpus"] >= 2
+    assert host["host_cpu"] != host["worker_cpu"]
+    assert all(host[key] for key in ("cpu", "kernel", "compiler", "build_type", "python", "topology"))
+    assert figures["options"]["workers"] == 1
+    assert figures["options"]["dispatcher"] == "caller"
+
+
+def test_sections_asked_for_are_measured_and_the_others_are_null() -> None:
+    figures = figures_of(bench("--quick", "--json", "--only", "floor,bare,call,throughput"))
+    check_host_and_options(figures)
+    check_trips(figures)
+    check_throughput(figures)
+    assert figures["idle_cpu_fraction"] is None
+    assert figures["wake_rtt_ns"]["p50"] is None
+    assert figures["peers"] == {}
+
+
+def test_progress_goes_to_stderr_and_the_table_to_stdout() -> None:
+    finished = bench("--quick", "--only", "floor,bare")
+    assert finished.returncode == 0, finished.stderr
+    assert "samovar bench: " in finished.stderr
+    for said in ("topology", "floor: a line each way", "bare lane, 64 B"):
+        assert said in finished.stdout
+
+
+def test_python_that_does_not_exist_is_a_clear_error() -> None:
+    finished = bench("--quick", "--json", "--only", "call", "--python", "/nonexistent/python")
+    assert finished.returncode == 1
+    assert finished.stdout == ""
+    assert "/nonexistent/python" in finished.stderr
+
+
+def test_section_that_does_not_exist_is_wrong_usage() -> None:
+    finished = bench("--only", "call,speed")
+    assert finished.returncode == 2
+    assert "speed" in finished.stderr
+
+
+@pytest.mark.skipif(os.environ.get("SAMOVAR_TEST_LONG") != "1", reason="takes half a minute: SAMOVAR_TEST_LONG=1")
+def test_quick_run_yields_every_figure_within_40_seconds() -> None:
+    begin_s = time.monotonic()
+    figures = figures_of(bench("--quick", "--json"))
+    assert time.monotonic() - begin_s < QUICK_LIMIT_S
+    check_host_and_options(figures)
+    check_trips(figures)
+    check_throughput(figures)
+    assert 0 <= figures["idle_cpu_fraction"] < 0.5
+    check_percentiles(figures["futex_floor_rtt_ns"], ("p50", "p99", "p999"), 500, 10_000_000)
+    check_percentiles(figures["wake_rtt_ns"], ("p50", "p99", "p999"), 500, 10_000_000)
+    assert tuple(figures["peers"]) == PEERS
+    for name in PEERS:
+        check_percentiles(figures["peers"][name], ("p50",), 1_000, 1e9)

@@ -1,0 +1,334 @@
+"""The `samovar` command as its user meets it. The tool: $SAMOVAR_TOOL, else the release build's."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOL = os.environ.get("SAMOVAR_TOOL", str(ROOT / "build" / "release" / "bin" / "samovar"))
+
+MODULE = """
+import os
+import samovar
+
+@samovar.method
+def echo(*values):
+    return values[0] if len(values) == 1 else list(values)
+
+@samovar.method
+def kind(*values):
+    return " ".join(type(value).__name__ for value in values)
+
+@samovar.method
+def special():
+    return {"nan": float("nan"), "inf": float("inf"), "bytes": b"\\x00\\x01\\xff", "keys": {1: "one", None: [2.5]}}
+
+@samovar.method
+def size(data):
+    return len(data)
+
+@samovar.method
+def reverse(data):
+    return bytes(data)[::-1]
+
+@samovar.method
+def fail(price):
+    raise ValueError(f"negative price: {price}")
+
+@samovar.method
+def unsendable():
+    return {"a": [1, 2, 3, {4}]}
+
+@samovar.method
+def sleep():
+    import time
+    time.sleep(30)
+
+@samovar.method
+def die():
+    os._exit(9)
+
+@samovar.method
+def talk():
+    print("said by the method")
+"""
+
+
+@pytest.fixture(scope="module")
+def module(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("cli") / "methods.py"
+    path.write_text(MODULE)
+    return str(path)
+
+
+def run(*arguments: str, stdin: bytes = b"", timeout_s: float = 60) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([TOOL, *arguments], input=stdin, capture_output=True, timeout=timeout_s, check=False)
+
+
+def call(module: str, method: str, *arguments: str) -> Any:
+    done = run("call", module, method, *arguments)
+    assert done.returncode == 0, done.stderr.decode()
+    return json.loads(done.stdout)
+
+
+def refused(status: int, *arguments: str) -> str:
+    """What the tool says on stderr when it ends with `status`, having printed nothing else."""
+    done = run(*arguments)
+    assert done.returncode == status, done.stderr.decode()
+    assert done.stdout == b""
+    return done.stderr.decode()
+
+
+# Help
+
+
+def test_version_is_printed() -> None:
+    done = run("--version")
+    assert done.returncode == 0
+    assert re.fullmatch(rb"samovar \d+\.\d+\.\d+\n", done.stdout)
+
+
+def test_help_lists_the_subcommands_with_a_line_each() -> None:
+    done = run("--help")
+    assert done.returncode == 0
+    for name in ("demo", "call", "bench"):
+        assert re.search(rf"^  {name} +\S.*$", done.stdout.decode(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", ["demo", "call", "bench"])
+def test_each_subcommand_has_help(name: str) -> None:
+    done = run(name, "--help")
+    assert done.returncode == 0
+    assert f"Usage: samovar {name}".encode() in done.stdout
+    assert done.stderr == b""
+
+
+def test_help_of_call_shows_defaults_with_units() -> None:
+    text = run("call", "--help").stdout.decode()
+    assert "--timeout DURATION=30s" in text
+    assert "--workers N=1" in text
+
+
+# JSON in and out
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "null",
+        "true",
+        "false",
+        "0",
+        "-2",
+        "9223372036854775807",
+        "-9223372036854775808",
+        "18446744073709551615",
+        "1.5",
+        "-1e-300",
+        '"text"',
+        '""',
+        '"\\u00e9 \\ud83d\\ude00 \\u0001"',
+        "[]",
+        "{}",
+        "[1,2]",
+        "[1, [2, [3]]]",
+        '{"b": 1, "a": {"c": [null, true]}}',
+        '{"$bytes": "AAH/"}',
+        '{"$bytes": ""}',
+        '{"$dict": [[1, "one"], [null, [2.5]]]}',
+        '{"$dict": [["$bytes", "not base64"]]}',
+    ],
+)
+def test_json_comes_back_as_it_went(module: str, text: str) -> None:
+    done = run("call", module, "echo", text)
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stdout.endswith(b"\n")
+    assert json.loads(done.stdout) == json.loads(text)
+    assert type(json.loads(done.stdout)) is type(json.loads(text))
+
+
+def test_order_of_members_is_kept(module: str) -> None:
+    assert list(call(module, "echo", '{"z": 1, "a": 2, "m": 3}')) == ["z", "a", "m"]
+
+
+def test_each_argument_becomes_a_positional_parameter(module: str) -> None:
+    arguments = ("null", "true", "1", "1.0", '"s"', '{"$bytes": "AA=="}', "[1]", "{}")
+    assert call(module, "kind", *arguments) == "NoneType bool int float str bytes list dict"
+
+
+def test_nan_is_an_object_in_both_directions(module: str) -> None:
+    assert call(module, "echo", '{"$float": "nan"}') == {"$float": "nan"}
+    assert call(module, "kind", '{"$float": "-inf"}') == "float"
+
+
+def test_what_json_lacks_is_written_as_objects(module: str) -> None:
+    assert call(module, "special") == {
+        "nan": {"$float": "nan"},
+        "inf": {"$float": "inf"},
+        "bytes": {"$bytes": "AAH/"},
+        "keys": {"$dict": [[1, "one"], [None, [2.5]]]},
+    }
+    assert not any(isinstance(value, float) and math.isnan(value) for value in call(module, "special").values())
+
+
+def test_bare_word_is_text_with_the_option(module: str) -> None:
+    assert call(module, "echo", "--text", "hello", "5", "[1]") == ["hello", 5, [1]]
+
+
+def test_options_may_follow_the_arguments(module: str) -> None:
+    assert call(module, "echo", "7", "--timeout", "10s", "--workers", "2") == 7
+
+
+# Bytes
+
+
+def test_a_file_is_sent_as_bytes(module: str, tmp_path: Path) -> None:
+    file = tmp_path / "data"
+    file.write_bytes(bytes(range(256)))
+    assert call(module, "size", "--bytes", str(file)) == 256
+    assert call(module, "kind", "--bytes", str(file)) == "memoryview"
+
+
+def test_stdin_is_sent_and_raw_bytes_come_out(module: str) -> None:
+    done = run("call", module, "reverse", "--bytes", "-", "--raw", stdin=b"abc\x00\n")
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stdout == b"\n\x00cba"
+
+
+def test_raw_text_has_no_quotes_and_no_newline(module: str) -> None:
+    assert run("call", module, "echo", '"a b"', "--raw").stdout == b"a b"
+
+
+def test_raw_refuses_what_is_neither_bytes_nor_text(module: str) -> None:
+    assert "--raw" in refused(1, "call", module, "echo", "[1]", "--raw")
+
+
+def test_large_arguments_and_results_fit(module: str) -> None:
+    text = json.dumps("x" * 100_000)
+    assert json.dumps(call(module, "echo", text)) == text
+
+
+# Wrong usage: status 2, and nothing is started
+
+
+def test_bare_word_without_the_option_shows_how_to_quote(module: str) -> None:
+    said = refused(2, "call", module, "echo", "hello")
+    assert "argument 1 is not JSON: hello" in said
+    assert "'\"hello\"'" in said
+    assert "--text" in said
+
+
+@pytest.mark.parametrize(
+    ("argument", "why"),
+    [
+        ("[1", "expected ']'"),
+        ("", "not JSON"),
+        ("18446744073709551616", "does not fit into 64 bits"),
+        ("1e999", "overflow"),
+        ('{"$bytes": "?"}', "base64"),
+        ('{"$float": 1}', "nan"),
+        ('{"$dict": [1]}', "pairs"),
+    ],
+)
+def test_wrong_json_says_why(module: str, argument: str, why: str) -> None:
+    assert why in refused(2, "call", module, "echo", argument)
+
+
+def test_an_integer_too_large_is_no_text_either(module: str) -> None:
+    assert "64 bits" in refused(2, "call", module, "echo", "--text", "18446744073709551616")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((), "subcommand"),
+        (("clal",), "there is no subcommand clal"),
+        (("call",), "MODULE is required"),
+        (("call", "m.py"), "METHOD is required"),
+        (("call", "m.py", "f", "--wrong"), "there is no option --wrong"),
+        (("call", "m.py", "f", "--timeout", "5"), "has no unit"),
+        (("call", "m.py", "f", "--timeout", "5parsecs"), "has no unit that is known"),
+        (("call", "m.py", "f", "--timeout=-5s"), "is negative"),
+        (("call", "m.py", "f", "--workers", "0"), "not in range"),
+        (("call", "m.py", "f", "1", "--bytes", "-"), "--bytes sends one argument"),
+        (("demo", "extra"), "not expected"),
+    ],
+)
+def test_wrong_usage_ends_with_status_2(arguments: tuple[str, ...], says: str) -> None:
+    said = refused(2, *arguments)
+    assert says in said
+    assert "--help" in said
+
+
+# Failures: status 1
+
+
+def test_unknown_method_names_the_nearest(module: str) -> None:
+    said = refused(1, "call", module, "ehco")
+    assert "unknown_method" in said
+    assert '"echo"' in said
+
+
+def test_missing_module_is_named_once() -> None:
+    said = refused(1, "call", "no_such_module.py", "echo")
+    assert said.count("error:") == 1
+    assert "no_such_module.py" in said
+
+
+def test_missing_file_is_named(module: str) -> None:
+    assert "/no/such/file" in refused(1, "call", module, "size", "--bytes", "/no/such/file")
+
+
+def test_missing_python_names_the_option(module: str) -> None:
+    said = refused(1, "call", module, "echo", "--python", "/no/such/python")
+    assert "/no/such/python" in said
+    assert "--python" in said
+
+
+def test_python_exception_prints_its_traceback(module: str) -> None:
+    said = refused(1, "call", module, "fail", "-3")
+    assert "ValueError: negative price: -3" in said
+    assert "Traceback (most recent call last):" in said
+    assert 'methods.py", line' in said
+
+
+def test_result_that_cannot_be_sent_names_its_place(module: str) -> None:
+    assert 'result["a"][3]' in refused(1, "call", module, "unsendable")
+
+
+def test_timeout_ends_the_call(module: str) -> None:
+    said = refused(1, "call", module, "sleep", "--timeout", "100ms")
+    assert "deadline_exceeded" in said
+    assert "--timeout" in said
+
+
+def test_dying_worker_is_an_error(module: str) -> None:
+    assert "worker_lost" in refused(1, "call", module, "die")
+
+
+def test_what_the_method_prints_is_seen_and_kept_apart_from_the_result(module: str) -> None:
+    done = run("call", module, "talk")
+    assert done.returncode == 0
+    assert done.stdout == b"null\n"
+    assert done.stderr == b"said by the method\n"
+
+
+# The demo
+
+
+def test_quick_demo_tells_the_whole_story() -> None:
+    done = run("demo", "--quick", timeout_s=60)
+    said = done.stdout.decode()
+    assert done.returncode == 0, done.stderr.decode()
+    assert re.search(r"Accuracy: \d+ of 898 unseen images right, 9\d\.\d %", said)
+    for word in ("p99.9", "overhead", "calls/s", "JSON lines over stdin/stdout", "process per call", "no call lost"):
+        assert word in said
+    assert b"Traceback" not in done.stderr

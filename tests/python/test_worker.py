@@ -1,0 +1,79 @@
+"""A worker that cannot start says so in one sentence and a status of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import samovar
+from samovar import _native, worker
+
+
+def start(*arguments: str, package: Path | None = None, fds: tuple[int, ...] = ()) -> subprocess.CompletedProcess[str]:
+    path = package if package is not None else Path(samovar.__file__).parent.parent
+    return subprocess.run(
+        [sys.executable, "-m", "samovar.worker", *arguments],
+        env=os.environ | {"PYTHONPATH": str(path)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        pass_fds=fds,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("arguments", [(), ("seven",), ("-1",), ("3", "4")])
+def test_started_by_hand_it_explains_itself(arguments: tuple[str, ...]) -> None:
+    ended = start(*arguments)
+
+    assert ended.returncode == worker.Exit.USAGE
+    assert "started by a Samovar pool" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_missing_extension_names_what_is_there_and_what_is_wanted(tmp_path: Path) -> None:
+    here = Path(samovar.__file__).parent
+    shutil.copytree(here, tmp_path / "samovar", ignore=shutil.ignore_patterns("_native*.so"))
+    (tmp_path / "samovar" / "_native.cpython-399-x86_64-linux-gnu.so").touch()
+
+    ended = start("3", package=tmp_path)
+
+    assert ended.returncode == worker.Exit.NO_EXTENSION
+    assert "_native.cpython-399-x86_64-linux-gnu.so" in ended.stderr
+    assert f"wants _native.cpython-{sys.version_info.major}{sys.version_info.minor}" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_host_that_is_gone_before_its_first_word_is_told_apart() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        ours.close()
+        ended = start(str(theirs.fileno()), fds=(theirs.fileno(),))
+
+    assert ended.returncode == worker.Exit.HOST_GONE
+    assert "before its first message" in ended.stderr
+
+
+def test_first_word_that_is_no_hello_is_refused() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        ours.send(b"hello?")
+        ended = start(str(theirs.fileno()), fds=(theirs.fileno(),))
+
+    assert ended.returncode == worker.Exit.LAYOUT
+    assert "the host's first message" in ended.stderr
+
+
+def test_native_types_are_made_by_the_worker_alone() -> None:
+    with pytest.raises(TypeError):
+        samovar.Context()
+    with pytest.raises(TypeError):
+        _native.HostLink()
+    assert samovar.Context is _native.Context
+    assert 0 < _native.LAYOUT_HASH < 2**64

@@ -1,0 +1,12 @@
+# Stress with workers that are threads: no process, no Python, so that ThreadSanitizer sees both ends of every lane.
+add_library(samovar_thread_worker STATIC
+  ${PROJECT_SOURCE_DIR}/tests/support/thread_worker.cc ${PROJECT_SOURCE_DIR}/tests/support/thread_worker.h)
+samovar_target(samovar_thread_worker)
+target_include_directories(samovar_thread_worker PUBLIC ${PROJECT_SOURCE_DIR} ${CONCURRENTQUEUE_INCLUDE_DIR})
+target_link_libraries(samovar_thread_worker PUBLIC samovar_core samovar::ipc)
+
+samovar_test(thread_dispatch_test stress ${CMAKE_CURRENT_LIST_DIR}/thread_dispatch_test.cc)
+target_link_libraries(thread_dispatch_test PRIVATE samovar_thread_worker)
+
+samovar_test(thread_stress_test stress ${CMAKE_CURRENT_LIST_DIR}/thread_stress_test.cc)
+target_link_libraries(thread_stress_test PRIVATE samovar_thread_worker)

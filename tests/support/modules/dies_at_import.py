@@ -1,0 +1,6 @@
+import os
+
+import samovar  # noqa: F401
+
+print("last words")
+os.abort()

@@ -1,0 +1,5 @@
+import samovar
+
+
+@samovar.method
+def half(:

@@ -1,0 +1,28 @@
+# samovar_python_test(NAME LABEL file.py ENVIRONMENT...): one file under pytest, with the package of this build.
+
+find_package(Python REQUIRED COMPONENTS Interpreter)
+
+# An instrumented extension needs its runtime in an interpreter that was built without it; and libstdc++, or the runtime
+# cannot intercept what the extension throws. Empty otherwise.
+set(SAMOVAR_PYTHON_PRELOAD "")
+if(SAMOVAR_SANITIZE)
+  set(runtime asan)
+  if(SAMOVAR_SANITIZE MATCHES thread)
+    set(runtime tsan)
+  endif()
+  foreach(library IN ITEMS ${runtime} stdc++)
+    execute_process(COMMAND ${CMAKE_CXX_COMPILER} -print-file-name=lib${library}.so
+                    OUTPUT_VARIABLE path OUTPUT_STRIP_TRAILING_WHITESPACE)
+    list(APPEND SAMOVAR_PYTHON_PRELOAD ${path})
+  endforeach()
+  list(JOIN SAMOVAR_PYTHON_PRELOAD ":" SAMOVAR_PYTHON_PRELOAD)
+endif()
+
+function(samovar_python_test name label file)
+  set(environment PYTHONPATH=${PROJECT_BINARY_DIR}/python PYTHONDONTWRITEBYTECODE=1 ${ARGN})
+  if(SAMOVAR_PYTHON_PRELOAD)
+    list(APPEND environment LD_PRELOAD=${SAMOVAR_PYTHON_PRELOAD} ASAN_OPTIONS=detect_leaks=0)
+  endif()
+  add_test(NAME ${label}.${name} COMMAND ${Python_EXECUTABLE} -m pytest -q -p no:cacheprovider ${CMAKE_CURRENT_SOURCE_DIR}/${file})
+  set_tests_properties(${label}.${name} PROPERTIES LABELS ${label} TIMEOUT 300 ENVIRONMENT "${environment}")
+endfunction()

@@ -1,0 +1,182 @@
+// ThreadWorker: a worker that is a thread. It runs ipc::WorkerEnd on the very mapping of the HostEnd, so that ThreadSanitizer
+// sees both sides of every lane; what it does for a call is written here in C++, and it can die at a chosen point.
+//
+// Fleet: a core::Dispatcher with such workers, and a thread that does for them what the supervisor does for processes: it
+// pings, attaches, proves deaths (joins the thread), detaches, replaces, and is the dispatcher of last resort.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "core/dispatch/dispatcher.h"
+#include "core/dispatch/wake_set.h"
+#include "core/observe/counters.h"
+#include "ipc/channel.h"
+
+namespace samovar::test {
+
+// What every worker offers, by number: a method's place here plus one.
+enum class Method : std::uint16_t {
+  echo = 1,   // every byte of the payload, inverted
+  sleep = 2,  // microseconds in the first four bytes; then as echo
+  fail = 3,   // an exception: ValueError("no luck")
+  hold = 4,   // runs until release(), revoked or dead; then as echo
+};
+std::vector<std::string> method_names();  // "echo", "sleep", "fail", "hold"
+
+// Where a worker dies, as if by SIGKILL at that instruction.
+enum class Point {
+  never,
+  before_start,     // it has seen the request
+  after_start,      // `started` is stored, nothing else
+  in_handler,       // the handler has run, its response is claimed and written, not published
+  after_consume,    // the request's record is given back, the response is not published
+  after_response,   // the response is published
+};
+inline constexpr Point kDeaths[] = {Point::before_start, Point::after_start, Point::in_handler, Point::after_consume,
+                                    Point::after_response};
+
+// What goes wrong with a worker, and at which of its requests (the ping is not counted; 0 is the first).
+struct Fate {
+  Point death = Point::never;
+  std::uint64_t at = 0;
+};
+
+// What a worker does that a right one does not do.
+enum class Lie {
+  none,
+  never_consumes,      // answers, but never gives a request's record back
+  wrong_call_id,       // answers a call that it was not asked
+  skips_unasked,       // says "skipped" of a call that was not revoked
+  garbage_response,    // publishes what is no FlatBuffer
+  garbage_commit,      // publishes a commit word that cannot be
+  started_runs_ahead,  // says that it has begun 1000 requests
+};
+
+class ThreadWorker {
+ public:
+  // Told of each call as its handler begins, in the worker's thread.
+  using OnRun = std::function<void(std::uint64_t call_id, std::span<const std::byte> payload)>;
+
+  // Requires: `channel` outlives this and is given to nobody else's WorkerEnd.
+  ThreadWorker(ipc::HostEnd& channel, Fate fate, Lie lie, std::int64_t spin_max_ns, OnRun on_run);
+  ~ThreadWorker();  // kills it
+
+  void release() { released_.store(true); }    // lets `hold` return, now and later
+  void kill();                                 // it ends at its next look, publishing nothing more
+  void join() { thread_.join(); }
+  bool ended() const { return ended_.load(); }  // its thread touches the channel no more
+
+  std::uint64_t served() const { return served_.load(); }          // responses published, the ping's not counted
+  std::uint64_t holding() const { return holding_.load(); }        // calls that are, or were, in `hold`
+
+ private:
+  void run();
+  bool serve(const ipc::Request& request);  // false: it has died
+  bool respond(const ipc::Response& response, bool publish, bool consume_first);
+  bool dies(Point point) const { return fate_.death == point && number_ == fate_.at; }
+  void lie(const ipc::Request& request);
+
+  ipc::HostEnd& channel_;
+  const Fate fate_;
+  const Lie lie_;
+  const OnRun on_run_;
+  std::unique_ptr<ipc::WorkerEnd> end_;
+  std::uint64_t number_ = 0;     // of the running request
+  std::uint64_t consumed_ = 0;   // what WorkerEnd would publish; for Point::after_consume
+  std::vector<std::byte> result_;
+
+  std::atomic<bool> released_{false};
+  std::atomic<bool> killed_{false};
+  std::atomic<bool> ended_{false};
+  std::atomic<std::uint64_t> served_{0};
+  std::atomic<std::uint64_t> holding_{0};
+  std::thread thread_;
+};
+
+// Waits for `condition` at most `bound`; false when it has not come true.
+bool eventually(const std::function<bool()>& condition, std::chrono::milliseconds bound = std::chrono::seconds(20));
+
+// Options of a pool of thread workers, resolved: as core::resolve would, and quick.
+Options fleet_options(unsigned workers, Dispatcher dispatcher);
+
+class Fleet {
+ public:
+  struct Plan {
+    std::function<Fate(int slot, std::uint64_t incarnation)> fate;  // empty: nobody dies
+    std::function<Lie(int slot, std::uint64_t incarnation)> lie;    // empty: nobody lies
+    bool replace = true;                                            // dead workers
+    bool backstop = true;                                           // as the supervisor does
+    unsigned cores = 2;
+    ThreadWorker::OnRun on_run;
+  };
+
+  explicit Fleet(Options options) : Fleet(std::move(options), Plan{}) {}
+  Fleet(Options options, Plan plan);
+  ~Fleet();  // drain, the end of all workers, then of the dispatcher
+
+  core::Dispatcher& dispatcher() { return *dispatcher_; }
+  core::Dispatcher* operator->() { return dispatcher_.get(); }
+  const core::Counters& counters() const { return counters_; }
+  int completion_fd() const { return wake_set_->completion_fd(); }
+
+  // Of the incarnation that serves the slot now.
+  void kill(int slot);     // ... and waits until its death has been told to the dispatcher
+  void release(int slot);  // lets `hold` return
+  std::uint64_t served(int slot);
+  std::uint64_t holding(int slot);
+  std::uint64_t deaths() const { return deaths_.load(); }
+  std::vector<std::string> violations();
+
+  // Ends everything but the dispatcher and the counters, as Pool::drain does. Idempotent.
+  void finish(std::chrono::milliseconds drain = {});
+
+ private:
+  struct Slot {
+    std::shared_ptr<ipc::HostEnd> channel;
+    std::unique_ptr<ThreadWorker> worker;
+    std::uint64_t incarnation = 0;
+    bool kill = false;
+  };
+
+  void supervise();
+  void start(int slot);
+  void bury(int slot, std::string how);
+  static void await_pong(ipc::HostEnd& channel);
+
+  const Options options_;
+  const Plan plan_;
+  core::Counters counters_;
+  core::Bell bell_;
+  std::unique_ptr<core::WakeSet> wake_set_;
+  std::unique_ptr<core::Dispatcher> dispatcher_;
+
+  std::mutex mutex_;
+  std::vector<Slot> slots_;              // guarded by mutex_
+  std::vector<std::string> violations_;  // guarded by mutex_
+  std::uint64_t incarnations_ = 0;       // guarded by mutex_
+  bool finishing_ = false;               // guarded by mutex_
+  std::atomic<std::uint64_t> deaths_{0};
+  std::thread supervisor_;
+};
+
+// Bytes that say of which call they are and prove that they came back whole.
+class Sample {
+ public:
+  // `size` >= 12: microseconds for `sleep`, the number, then bytes that follow from it.
+  static std::vector<std::byte> make(std::uint64_t number, std::size_t size, std::uint32_t sleep_us = 0);
+  static std::uint64_t number(std::span<const std::byte> payload);
+  static bool is_reply_to(std::span<const std::byte> reply, std::span<const std::byte> payload);
+};
+
+}  // namespace samovar::test

@@ -1,0 +1,76 @@
+#include "core/dispatch/journal.h"
+
+#include <gtest/gtest.h>
+
+namespace samovar::core {
+namespace {
+
+TEST(Journal, keeps_entries_in_lane_order_over_many_laps) {
+  Journal journal(5);  // rounded up to 8
+  std::vector<Call> calls(8);
+  for (std::uint64_t number = 0; number < 100; ++number) {
+    Call& call = calls[number % 8];
+    call.ticket = 1000 + number;
+    journal.push(call, number * 64);
+    if (journal.full()) {
+      EXPECT_EQ(journal.size(), 8u);
+      EXPECT_EQ(journal.front().call_id, 1000 + journal.resolved());
+      EXPECT_EQ(journal.front().lane_position, journal.resolved() * 64);
+      EXPECT_EQ(journal.at(journal.sent() - 1).call, &call);
+      journal.pop();
+    }
+  }
+  EXPECT_EQ(journal.sent(), 100u);
+  EXPECT_EQ(journal.resolved(), 93u);
+}
+
+TEST(Journal, an_entry_is_revocable_where_others_lie_before_it) {
+  Journal journal(4);
+  Call call;
+  journal.push(call, 0);
+  journal.push(call, 64);
+  EXPECT_FALSE(journal.at(0).revocable);
+  EXPECT_TRUE(journal.at(1).revocable);
+  journal.pop();
+  journal.pop();
+  journal.push(call, 128);
+  EXPECT_FALSE(journal.at(2).revocable);
+  EXPECT_FALSE(journal.at(2).revoked);
+}
+
+TEST(Journal, believes_a_started_count_that_can_be_and_takes_any_other_as_all) {
+  Journal journal(8);
+  Call call;
+  for (int i = 0; i < 6; ++i) journal.push(call, 0);
+  for (int i = 0; i < 2; ++i) journal.pop();  // resolved 2, sent 6
+  for (std::uint64_t said = 2; said <= 6; ++said) EXPECT_EQ(journal.believe_started(said), said);
+  for (std::uint64_t said : {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{7}, std::uint64_t{1000}, UINT64_MAX}) {
+    EXPECT_EQ(journal.believe_started(said), 6u) << said;
+  }
+}
+
+TEST(Journal, an_empty_one_believes_only_its_own_number) {
+  Journal journal(8);
+  EXPECT_EQ(journal.believe_started(0), 0u);
+  EXPECT_EQ(journal.believe_started(5), 0u);
+}
+
+// The worker counts the ping as started; its number is not a call's.
+TEST(Journal, begins_at_the_lanes_number) {
+  Journal journal(8);
+  journal.begin(1);
+  EXPECT_TRUE(journal.empty());
+  Call call;
+  journal.push(call, 64);
+  journal.push(call, 128);
+  EXPECT_EQ(journal.size(), 2u);
+  EXPECT_EQ(journal.believe_started(1), 1u) << "the ping only";
+  EXPECT_EQ(journal.believe_started(2), 2u) << "the ping and the first call";
+  EXPECT_EQ(journal.at(1).lane_position, 64u);
+  EXPECT_EQ(journal.front().lane_position, 64u);
+  journal.begin(0);
+  EXPECT_TRUE(journal.empty());
+}
+
+}  // namespace
+}  // namespace samovar::core

@@ -1,0 +1,55 @@
+#include "core/supervision/restart_policy.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+
+namespace samovar::core {
+namespace {
+
+constexpr std::int64_t kMs = 1'000'000;
+
+TEST(RestartDelay, is_nothing_for_a_worker_that_had_served) {
+  EXPECT_EQ(restart_delay_ns(0, 50 * kMs, 5000 * kMs, 0), 0);
+  EXPECT_EQ(restart_delay_ns(0, 50 * kMs, 5000 * kMs, 255), 0);
+  EXPECT_EQ(restart_delay_ns(-1, 50 * kMs, 5000 * kMs, 0), 0);
+}
+
+TEST(RestartDelay, doubles_with_each_failure_up_to_its_maximum) {
+  const std::int64_t expected[] = {50, 100, 200, 400, 800, 1600, 3200, 5000, 5000, 5000};
+  for (int failures = 1; failures <= 10; ++failures) {
+    EXPECT_EQ(restart_delay_ns(failures, 50 * kMs, 5000 * kMs, 0), expected[failures - 1] * kMs) << failures;
+  }
+  EXPECT_EQ(restart_delay_ns(1'000'000, 50 * kMs, 5000 * kMs, 0), 5000 * kMs);
+  EXPECT_EQ(restart_delay_ns(INT32_MAX, 1, 5000 * kMs, 0), 1 << 20) << "twenty doublings at most";
+}
+
+TEST(RestartDelay, is_at_most_the_maximum_where_the_first_is_more) {
+  EXPECT_EQ(restart_delay_ns(1, 10'000 * kMs, 5000 * kMs, 0), 5000 * kMs);
+}
+
+TEST(RestartDelay, is_less_by_up_to_a_quarter_so_that_workers_do_not_retry_in_step) {
+  std::int64_t last = INT64_MAX;
+  for (int random = 0; random <= 255; ++random) {
+    const std::int64_t delay = restart_delay_ns(3, 50 * kMs, 5000 * kMs, static_cast<std::uint8_t>(random));
+    EXPECT_LE(delay, 200 * kMs);
+    EXPECT_GE(delay, 150 * kMs);
+    EXPECT_LT(delay, last);
+    last = delay;
+  }
+  EXPECT_NEAR(static_cast<double>(last), 150e6, 1e3);
+}
+
+TEST(RestartDelay, of_the_longest_durations_does_not_overflow) {
+  for (int failures : {1, 2, 20, 21, 64, INT32_MAX}) {
+    for (std::uint8_t random : {0, 1, 255}) {
+      const std::int64_t delay = restart_delay_ns(failures, INT64_MAX, INT64_MAX, random);
+      EXPECT_GT(delay, INT64_MAX / 2);
+      const std::int64_t hours = restart_delay_ns(failures, 3'600'000 * kMs, INT64_MAX, random);
+      EXPECT_GT(hours, 0);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace samovar::core

@@ -1,0 +1,63 @@
+#include "core/supervision/worker_state.h"
+
+#include <gtest/gtest.h>
+
+#include <iterator>
+
+namespace samovar::core {
+namespace {
+
+using S = WorkerState;
+using E = WorkerEvent;
+
+// Every state and every event, written out: nullopt is what cannot happen.
+constexpr std::optional<S> kNone = std::nullopt;
+struct Row {
+  S state;
+  std::optional<S> spawned, ready, ponged, failed, violated, stop, overstayed, exited;
+};
+constexpr Row kTable[] = {
+    //            spawned      ready       ponged      failed     violated   stop         overstayed exited
+    {S::absent,   S::starting, kNone,      kNone,      kNone,     kNone,     kNone,       kNone,     kNone},
+    {S::starting, kNone,       S::pinging, kNone,      S::killed, kNone,     S::killed,   S::killed, S::absent},
+    {S::pinging,  kNone,       kNone,      S::serving, S::killed, S::killed, S::killed,   S::killed, S::absent},
+    {S::serving,  kNone,       kNone,      kNone,      S::killed, S::killed, S::stopping, kNone,     S::absent},
+    {S::stopping, kNone,       kNone,      kNone,      S::killed, S::killed, S::stopping, S::killed, S::absent},
+    {S::killed,   kNone,       kNone,      kNone,      S::killed, S::killed, S::killed,   S::killed, S::absent},
+};
+
+TEST(WorkerState, follows_the_table_for_every_state_and_event) {
+  ASSERT_EQ(std::size(kTable), static_cast<std::size_t>(kWorkerStates));
+  int pairs = 0;
+  for (const Row& row : kTable) {
+    const std::pair<E, std::optional<S>> cells[] = {
+        {E::spawned, row.spawned},   {E::ready, row.ready}, {E::ponged, row.ponged},         {E::failed, row.failed},
+        {E::violated, row.violated}, {E::stop, row.stop},   {E::overstayed, row.overstayed}, {E::exited, row.exited}};
+    ASSERT_EQ(std::size(cells), static_cast<std::size_t>(kWorkerEvents));
+    for (const auto& [event, expected] : cells) {
+      EXPECT_EQ(next(row.state, event), expected) << to_string(row.state) << ", event " << static_cast<int>(event);
+      ++pairs;
+    }
+  }
+  EXPECT_EQ(pairs, kWorkerStates * kWorkerEvents);
+}
+
+TEST(WorkerState, a_death_leads_to_absent_from_everywhere) {
+  for (int state = 1; state < kWorkerStates; ++state) EXPECT_EQ(next(static_cast<S>(state), E::exited), S::absent);
+}
+
+TEST(WorkerState, nothing_leads_back_from_killed_but_death) {
+  for (int event = 0; event < kWorkerEvents; ++event) {
+    const auto after = next(S::killed, static_cast<E>(event));
+    if (static_cast<E>(event) == E::exited) continue;
+    EXPECT_TRUE(!after || *after == S::killed) << event;
+  }
+}
+
+TEST(WorkerState, has_a_name_each) {
+  const std::string_view names[] = {"absent", "starting", "pinging", "serving", "stopping", "killed"};
+  for (int state = 0; state < kWorkerStates; ++state) EXPECT_EQ(to_string(static_cast<S>(state)), names[state]);
+}
+
+}  // namespace
+}  // namespace samovar::core
