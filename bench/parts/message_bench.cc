@@ -18,7 +18,9 @@ struct Fixture {
       : payload(static_cast<std::size_t>(state.range(0)), std::byte{0x42}),
         size(ipc::message_bytes(static_cast<std::uint32_t>(payload.size()))) {}
 
-  ipc::Request request() const { return {.call_id = 7, .deadline_ns = 1, .method = 1, .kind = ipc::Kind::bytes, .payload = payload}; }
+  ipc::Request request() const {
+    return {.call_id = 7, .deadline_ns = 1, .method = 1, .kind = ipc::Kind::bytes, .payload = payload};
+  }
   ipc::Response response() const { return {.call_id = 7, .kind = ipc::Kind::bytes, .payload = payload}; }
   std::span<const std::byte> message() const { return {room.data(), size}; }
 

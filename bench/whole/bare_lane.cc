@@ -18,12 +18,15 @@ constexpr std::uint32_t kLooksBetweenProofs = 1u << 16;
 class Ring {
  public:
   Ring(LaneWorker& worker, std::size_t payload_bytes)
-      : worker_(worker), payload_(payload_bytes, std::byte{0x42}), private_(ipc::message_bytes(worker.host().options().payload_bytes_max)) {}
+      : worker_(worker),
+        payload_(payload_bytes, std::byte{0x42}),
+        private_(ipc::message_bytes(worker.host().options().payload_bytes_max)) {}
 
   bool try_send() {
     std::byte* room = worker_.host().requests.try_claim(ipc::message_bytes(static_cast<std::uint32_t>(payload_.size())));
     if (room == nullptr) return false;
-    ipc::write_request({.call_id = ++sent_, .method = worker_.method(), .kind = ipc::Kind::bytes, .payload = payload_}, room);
+    ipc::write_request({.call_id = ++sent_, .method = worker_.method(), .kind = ipc::Kind::bytes, .payload = payload_},
+                       room);
     worker_.host().requests.publish();
     return true;
   }

@@ -1,6 +1,6 @@
 // Question: what do the records, the lanes and the handler cost without pool, queue and journal?
-// A worker driven through ipc::HostEnd by a loop of a few lines: the real one (same extension, same handler), and one in C++ that
-// does nothing but answer, so that the difference between them is Python's.
+// A worker driven through ipc::HostEnd by a loop of a few lines: the real one (same extension, same handler), and one in C++
+// that does nothing but answer, so that the difference between them is Python's.
 #pragma once
 
 #include <sys/types.h>

@@ -18,8 +18,8 @@ std::unique_ptr<Contestant> make_call(Pool& pool, pid_t worker, std::size_t payl
 struct PoolSettings {
   std::string python;
   unsigned workers = 1;
-  std::uint32_t prefetch = 0;       // 0: the default
-  std::vector<int> worker_cpus;     // empty: wherever the kernel likes
+  std::uint32_t prefetch = 0;    // 0: the default
+  std::vector<int> worker_cpus;  // empty: wherever the kernel likes
 };
 
 // A pool of noop.py, caller dispatch, everything else as it is by default.

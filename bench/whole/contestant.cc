@@ -17,7 +17,7 @@ void interleave(std::span<Entry> entries, const Rounds& rounds) {
       samples.assign(entry.trips, 0);
       if (const Outcome outcome = entry.contestant->round(samples); !outcome) entry.error = outcome.error();
       entry.contestant->park();
-      if (entry.error.empty() && round != 0) entry.series.add_round(samples, entry.median);
+      if (entry.error.empty() && round != 0) entry.series.add_round(samples, entry.tick_ns);
     }
   }
 }

@@ -29,8 +29,8 @@ class Contestant {
 struct Entry {
   std::string name;
   Contestant* contestant = nullptr;
-  std::size_t trips = 0;  // a round
-  Median median = Median::each;
+  std::size_t trips = 0;     // a round
+  std::int64_t tick_ns = 0;  // of the clock, where trips are so short that it matters; see summarize()
   Series series;
   std::string error;  // why it was left out, or empty
 };

@@ -34,7 +34,8 @@ void serve(ipc::WorkerEnd& end) {
 
 class EchoWorker final : public LaneWorker {
  public:
-  EchoWorker(std::unique_ptr<ipc::HostEnd> host, std::unique_ptr<Twin> twin) : host_(std::move(host)), twin_(std::move(twin)) {}
+  EchoWorker(std::unique_ptr<ipc::HostEnd> host, std::unique_ptr<Twin> twin)
+      : host_(std::move(host)), twin_(std::move(twin)) {}
 
   ipc::HostEnd& host() override { return *host_; }
   std::uint16_t method() const override { return 1; }

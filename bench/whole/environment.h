@@ -19,12 +19,12 @@ std::vector<std::string> environment_with_samovar();
 
 struct HostFacts {
   std::string cpu_model;
-  int cpus = 0;            // that this process may use
+  int cpus = 0;  // that this process may use
   int threads_per_core = 0;
   std::string kernel;
   std::string clock_source;
-  std::string governor;    // empty: the kernel shows none
-  std::string machine;     // by the hypervisor flag of the processor
+  std::string governor;  // empty: the kernel shows none
+  std::string machine;   // by the hypervisor flag of the processor
   std::string compiler;
   std::string build_type;
   double load_average = 0;  // of the last minute, when the run began

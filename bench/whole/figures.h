@@ -24,7 +24,8 @@ struct Figures {
   HostFacts host;
   Placement placement;
   std::string python_version;
-  std::int64_t timestamp_ns = 0;  // subtracted from each sample of the sub-microsecond series
+  std::int64_t timestamp_ns = 0;   // subtracted from each sample of the sub-microsecond series
+  std::int64_t tick_ns = 0;        // in which the clock moves
   std::optional<Options> options;  // of the pool that `call` measures, as they are in force
 
   Entry floor, echo_lane, bare_lane, call_64, call_1024, call_4096;

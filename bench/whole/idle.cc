@@ -82,7 +82,8 @@ Made<IdleCost> measure_idle(const IdleSettings& settings) {
   cost.cpu_fraction = cost.host_fraction + cost.workers_fraction;
   cost.wakeups_per_s = static_cast<double>(end.wakeups - begin.wakeups) * 1e9 / window_ns;
   cost.processes = workers.size() + 1;
-  cost.loaded_cpu_fraction = static_cast<double>(begin.host_ns - before_load.host_ns + begin.workers_ns - before_load.workers_ns) / load_ns;
+  cost.loaded_cpu_fraction =
+      static_cast<double>(begin.host_ns - before_load.host_ns + begin.workers_ns - before_load.workers_ns) / load_ns;
   cost.loaded_calls_per_s = static_cast<double>(*answered) * 1e9 / load_ns;
   return cost;
 }

@@ -47,13 +47,20 @@ class JsonRpcStdio final : public Contestant {
     char number[24];
     const char* number_end = std::to_chars(number, number + sizeof number, ++id_).ptr;
     const std::string_view id(number, static_cast<std::size_t>(number_end - number));
-    line_.assign(R"({"jsonrpc":"2.0","id":)").append(id).append(R"(,"method":"noop","params":[")").append(kPayload).append("\"]}\n");
+    line_.assign(R"({"jsonrpc":"2.0","id":)")
+        .append(id)
+        .append(R"(,"method":"noop","params":[")")
+        .append(kPayload)
+        .append("\"]}\n");
     std::string_view reply;
-    if (!child_->write(line_) || !child_->read_line(reply)) return tl::unexpected(std::string("the JSON-RPC worker has ended"));
+    if (!child_->write(line_) || !child_->read_line(reply)) {
+      return tl::unexpected(std::string("the JSON-RPC worker has ended"));
+    }
     // What json.dumps writes, read as leniently as a measurement needs: this client costs less than a JSON library.
     constexpr std::string_view kResult = R"("result": ")";
     const std::size_t result = reply.find(kResult);
-    const bool right = result != std::string_view::npos && reply.substr(result + kResult.size(), kPayload.size()) == kPayload &&
+    const bool right = result != std::string_view::npos &&
+                       reply.substr(result + kResult.size(), kPayload.size()) == kPayload &&
                        reply.find(id) != std::string_view::npos;
     if (!right) return tl::unexpected("the JSON-RPC worker answered: " + std::string(reply));
     return {};

@@ -13,7 +13,10 @@ namespace samovar::bench {
 
 inline constexpr std::size_t kPeerPayloadBytes = 64;
 
-enum class Pin { as_samovar, nowhere };  // nowhere: the kernel may put both on one CPU, where a switch is cheaper than a wake
+enum class Pin {
+  as_samovar,
+  nowhere,  // the kernel may put both on one CPU, where a switch is cheaper than a wake
+};
 
 struct PeerSettings {
   std::string python;

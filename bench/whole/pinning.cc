@@ -12,7 +12,9 @@ Made<Placement> choose_placement() {
   for (int cpu = 0; cpu < CPU_SETSIZE && cpus.size() < 2; ++cpu) {
     if (CPU_ISSET(cpu, &allowed)) cpus.push_back(cpu);
   }
-  if (cpus.size() < 2) return tl::unexpected(std::string("this process may use one CPU only; a host and a worker that spin need two"));
+  if (cpus.size() < 2) {
+    return tl::unexpected(std::string("this process may use one CPU only; a host and a worker that spin need two"));
+  }
   return Placement{cpus[0], cpus[1]};
 }
 

@@ -15,7 +15,7 @@ bool wait_until_asleep(pid_t pid, std::chrono::nanoseconds limit);
 // Children, their children and so on, of this process.
 std::vector<pid_t> descendants();
 
-// User + system time of all threads, those that ended included; nanoseconds, exact (not counted in ticks). 0: no such process.
+// User + system time of all threads, those that ended included; exact, not counted in ticks. 0: no such process.
 std::int64_t cpu_time_ns(pid_t pid);
 
 // Times that threads alive now went to sleep.

@@ -65,7 +65,9 @@ Made<std::uint16_t> shake_hands(const PythonWorkerOptions& options, const ipc::C
     return tl::unexpected("Hello to the bare worker: " + sent.error().to_string());
   }
   host.close_segment_fds();
-  if (!readable_within(control.fd(), kReadyLimitMs)) return tl::unexpected(std::string("the bare worker is not ready in time"));
+  if (!readable_within(control.fd(), kReadyLimitMs)) {
+    return tl::unexpected(std::string("the bare worker is not ready in time"));
+  }
   auto datagram = control.receive();
   if (!datagram) return tl::unexpected("Ready of the bare worker: " + datagram.error().to_string());
   if (datagram->bytes.empty()) return tl::unexpected(std::string("the bare worker ended before it was ready"));
@@ -75,7 +77,9 @@ Made<std::uint16_t> shake_hands(const PythonWorkerOptions& options, const ipc::C
     return tl::unexpected("the bare worker: " + failed->reason + ": " + failed->message);
   }
   const auto* ready = std::get_if<ipc::Ready>(&*message);
-  if (!ready || ready->layout_hash != ipc::layout_hash()) return tl::unexpected(std::string("the bare worker is of another build"));
+  if (!ready || ready->layout_hash != ipc::layout_hash()) {
+    return tl::unexpected(std::string("the bare worker is of another build"));
+  }
   const auto found = std::find(ready->methods.begin(), ready->methods.end(), options.method);
   if (found == ready->methods.end()) return tl::unexpected(options.module + " has no method " + options.method);
   return static_cast<std::uint16_t>(found - ready->methods.begin() + 1);

@@ -17,8 +17,10 @@ Json number(double value, int decimals = 1) {
 
 Json percentiles(const Entry& entry) {
   const Series& s = entry.series;
-  Json json{{"p50", number(s.p50())},       {"p99", number(s.p99())},
-            {"p999", number(s.p999())},     {"max", number(s.max())},
+  Json json{{"p50", number(s.p50())},
+            {"p99", number(s.p99())},
+            {"p999", number(s.p999())},
+            {"max", number(s.max())},
             {"typical_p50", number(s.typical())},
             {"pooled",
              {{"p50", number(s.pooled().quantile(0.5))},
@@ -66,6 +68,7 @@ Json host_json(const Figures& f) {
           {"load_average", number(f.host.load_average, 2)},
           {"stolen_fraction", number(f.stolen_fraction, 4)},
           {"timestamp_ns", f.timestamp_ns},
+          {"clock_tick_ns", f.tick_ns},
           {"seconds", number(f.seconds)}};
 }
 
@@ -119,7 +122,8 @@ Json to_json(const Figures& f) {
   json["options"] = options_json(f);
   json["floor_rtt_ns"] = percentiles(f.floor);
   json["bare_lane_rtt_ns"] = percentiles(f.bare_lane);
-  json["call_rtt_ns"] = {{"64", percentiles(f.call_64)}, {"1024", percentiles(f.call_1024)}, {"4096", percentiles(f.call_4096)}};
+  json["call_rtt_ns"] = {
+      {"64", percentiles(f.call_64)}, {"1024", percentiles(f.call_1024)}, {"4096", percentiles(f.call_4096)}};
   json["call_over_floor"] = number(f.call_64.series.p50() / f.floor.series.p50(), 3);
   json["throughput_per_s"] = number(f.throughput.best(), 0);
   json["floor_throughput_per_s"] = number(f.floor_throughput.best(), 0);

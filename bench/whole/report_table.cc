@@ -28,17 +28,23 @@ std::string shown(double value, int decimals) {
 
 void head(std::string& out, const Figures& f) {
   line(out, "Samovar, %s build, %s, %s", f.host.build_type.c_str(), f.host.compiler.c_str(), f.host.kernel.c_str());
-  line(out, "topology  %d CPUs of %s (%s%s%s); host thread on CPU %d, worker on CPU %d", f.host.cpus, f.host.cpu_model.c_str(),
-       f.host.machine.c_str(), f.host.governor.empty() ? "" : ", governor ", f.host.governor.c_str(), f.placement.host_cpu,
-       f.placement.worker_cpu);
-  line(out, "machine   load average %.2f at the start, %.2f %% of the CPUs' time stolen during the run, one clock reading %lld ns",
-       f.host.load_average, f.stolen_fraction * 100, static_cast<long long>(f.timestamp_ns));
+  line(out, "topology  %d CPUs of %s (%s%s%s); host thread on CPU %d, worker on CPU %d", f.host.cpus,
+       f.host.cpu_model.c_str(), f.host.machine.c_str(), f.host.governor.empty() ? "" : ", governor ",
+       f.host.governor.c_str(), f.placement.host_cpu, f.placement.worker_cpu);
+  line(out,
+       "machine   load average %.2f at the start, %.2f %% of the CPUs' time stolen during the run, a clock reading %lld ns "
+       "(in steps of %lld)",
+       f.host.load_average, f.stolen_fraction * 100, static_cast<long long>(f.timestamp_ns),
+       static_cast<long long>(f.tick_ns));
   if (!f.options) return;
   const Options& o = *f.options;
   const auto us = [](Duration d) { return static_cast<long long>(d.count() / 1000); };
-  line(out, "options   %u worker, dispatcher %s, prefetch %s, queue_limit %u, lane_bytes %u, inline_bytes_max %u, spin_max %lld us,",
-       o.workers, std::string(to_string(o.dispatcher)).c_str(), o.prefetch == 0 ? "auto" : std::to_string(o.prefetch).c_str(),
-       o.queue_limit, o.lane_bytes, o.inline_bytes_max, us(o.spin_max));
+  line(out,
+       "options   %u worker, dispatcher %s, prefetch %s, queue_limit %u, lane_bytes %u, inline_bytes_max %u, spin_max %lld "
+       "us,",
+       o.workers, std::string(to_string(o.dispatcher)).c_str(),
+       o.prefetch == 0 ? "auto" : std::to_string(o.prefetch).c_str(), o.queue_limit, o.lane_bytes, o.inline_bytes_max,
+       us(o.spin_max));
   line(out, "          timeout %lld s, verification, journal and deadline on, Python %s", us(o.timeout) / 1'000'000,
        f.python_version.c_str());
 }
@@ -48,9 +54,9 @@ void series_row(std::string& out, const char* name, const Entry& entry, const Se
   const Series& s = entry.series;
   if (!s.measured()) return;
   line(out, "  %-26s %9s %9s %9s %10s %11s %8s %9s", name, shown(s.p50() / unit, decimals).c_str(),
-       shown(s.p99() / unit, decimals).c_str(), shown(s.p999() / unit, decimals).c_str(), shown(s.max() / unit, decimals).c_str(),
-       shown(s.typical() / unit, decimals).c_str(), shown(s.p50() / base.p50(), 2).c_str(),
-       shown(median_ratio(s, base), 2).c_str());
+       shown(s.p99() / unit, decimals).c_str(), shown(s.p999() / unit, decimals).c_str(),
+       shown(s.max() / unit, decimals).c_str(), shown(s.typical() / unit, decimals).c_str(),
+       shown(s.p50() / base.p50(), 2).c_str(), shown(median_ratio(s, base), 2).c_str());
 }
 
 void series_head(std::string& out, const char* title, const char* base) {
@@ -67,8 +73,8 @@ void flow_row(std::string& out, const char* name, const FlowEntry& entry, const 
 
 void peer_rows(std::string& out, const Figures& f) {
   if (f.peers.empty()) return;
-  line(out, "\n%-28s %9s %9s %9s %10s %11s %8s %9s %13s", "peers, 64 B, us", "p50", "p99", "p99.9", "max", "typical p50", "/ call",
-       "by rounds", "p50, unpinned");
+  line(out, "\n%-28s %9s %9s %9s %10s %11s %8s %9s %13s", "peers, 64 B, us", "p50", "p99", "p99.9", "max", "typical p50",
+       "/ call", "by rounds", "p50, unpinned");
   series_row(out, "Samovar, between them", f.call_beside_peers, f.call_beside_peers.series, 1000, 2);
   for (const PeerFigure& peer : f.peers) {
     series_row(out, peer.name.c_str(), peer.pinned, f.call_beside_peers.series, 1000, 1);
@@ -121,21 +127,26 @@ std::string to_table(const Figures& f) {
     line(out, "  (%lld ms of silence before each)", static_cast<long long>(kWakeGap.count()));
   }
   if (f.window != 0) {
-    line(out, "\n%-28s %12s %14s %12s %9s", "calls a second, one worker", "best round", "typical round", "/ bare ring", "by rounds");
+    line(out, "\n%-28s %12s %14s %12s %9s", "calls a second, one worker", "best round", "typical round", "/ bare ring",
+         "by rounds");
     flow_row(out, "bare ring, same handler", f.floor_throughput, f.floor_throughput);
     flow_row(out, "submit + poll", f.throughput, f.floor_throughput);
     line(out, "  (prefetch %u, up to %zu calls waiting)", f.prefetch, f.window);
   }
   peer_rows(out, f);
   if (f.idle) {
-    line(out, "\nidle pool of 4 workers, %lld s right after load (%.0f calls/s at %.2f cores)", static_cast<long long>(f.idle_window.count()),
-         f.idle->loaded_calls_per_s, f.idle->loaded_cpu_fraction);
-    line(out, "  %.4f %% of one core: host %.4f %%, workers %.4f %%; %.1f wake-ups a second in %zu processes", f.idle->cpu_fraction * 100,
-         f.idle->host_fraction * 100, f.idle->workers_fraction * 100, f.idle->wakeups_per_s, f.idle->processes);
+    line(out, "\nidle pool of 4 workers, %lld s right after load (%.0f calls/s at %.2f cores)",
+         static_cast<long long>(f.idle_window.count()), f.idle->loaded_calls_per_s, f.idle->loaded_cpu_fraction);
+    line(out, "  %.4f %% of one core: host %.4f %%, workers %.4f %%; %.1f wake-ups a second in %zu processes",
+         f.idle->cpu_fraction * 100, f.idle->host_fraction * 100, f.idle->workers_fraction * 100, f.idle->wakeups_per_s,
+         f.idle->processes);
   }
   verdict_rows(out, f);
   for (const std::string& failure : f.failures) line(out, "not measured: %s", failure.c_str());
-  line(out, "\n%.0f s. p50: lowest of the rounds' medians; p99, p99.9: median over rounds. What each number means: bench/README.md", f.seconds);
+  line(out,
+       "\n%.0f s. p50: lowest of the rounds' medians; p99, p99.9: median over rounds. What each number means: "
+       "bench/README.md",
+       f.seconds);
   return out;
 }
 

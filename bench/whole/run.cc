@@ -22,7 +22,8 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 constexpr std::size_t kPayloadBytes = 64;
-constexpr std::size_t kTripsPerRound = 5'000;  // so that p99.9 is not one sample; some milliseconds
+constexpr std::size_t kTripsPerRound = 20'000;  // some milliseconds, and a p99.9 of its own
+constexpr std::size_t kLargeTripsPerRound = 5'000;
 constexpr std::size_t kFlowCallsPerRound = 20'000;
 constexpr std::uint32_t kFlowPrefetch = 64;
 constexpr std::size_t kFlowWindow = 256;
@@ -33,7 +34,7 @@ struct Budgets {
   milliseconds trips, flow, wake, peers, peers_unpinned, load;
   seconds idle;
 };
-constexpr Budgets kFull{seconds(60), seconds(20), seconds(25), seconds(30), seconds(10), milliseconds(2000), seconds(30)};
+constexpr Budgets kFull{seconds(40), seconds(15), seconds(25), seconds(30), seconds(10), milliseconds(2000), seconds(30)};
 constexpr Budgets kQuick{seconds(4), seconds(2), seconds(3), seconds(3), seconds(1), milliseconds(500), seconds(10)};
 
 class IgnoredSigpipe {
@@ -105,9 +106,9 @@ class Bench {
     }
     if (wanted("bare") || wanted("throughput")) {
       auto bare = start_python_worker({.python = python_,
-                                     .module = bench_directory() + "/whole/noop.py",
-                                     .method = "noop",
-                                     .cpu = placement->worker_cpu});
+                                       .module = bench_directory() + "/whole/noop.py",
+                                       .method = "noop",
+                                       .cpu = placement->worker_cpu});
       if (!bare) return tl::unexpected("the bare worker: " + bare.error());
       bare_ = std::move(*bare);
     }
@@ -121,7 +122,8 @@ class Bench {
   };
 
   Outcome start_measured_pool(MeasuredPool& out, std::uint32_t prefetch) {
-    auto pool = start_pool({.python = settings_.python, .prefetch = prefetch, .worker_cpus = {figures_.placement.worker_cpu}});
+    auto pool =
+        start_pool({.python = settings_.python, .prefetch = prefetch, .worker_cpus = {figures_.placement.worker_cpu}});
     if (!pool) return tl::unexpected("the pool: " + pool.error());
     out.pool = std::make_unique<Pool>(std::move(*pool));
     const auto pid = worker_pid(*out.pool);
@@ -135,6 +137,7 @@ class Bench {
       const char* section;
       Entry* figure;
       std::unique_ptr<Contestant> contestant;
+      std::size_t trips = kTripsPerRound;
     };
     std::vector<Part> parts;
     const std::int64_t clock_ns = figures_.timestamp_ns;
@@ -144,14 +147,17 @@ class Bench {
       parts.push_back({"bare lane", &figures_.bare_lane, make_bare_lane(*bare_, kPayloadBytes, clock_ns)});
     }
     if (wanted("call")) {
-      parts.push_back({"call, 64 B", &figures_.call_64, make_call(*call_pool_.pool, call_pool_.worker, kPayloadBytes, clock_ns)});
-      parts.push_back({"call, 1024 B", &figures_.call_1024, make_call(*call_pool_.pool, call_pool_.worker, 1024, clock_ns)});
-      parts.push_back({"call, 4096 B", &figures_.call_4096, make_call(*call_pool_.pool, call_pool_.worker, 4096, clock_ns)});
+      parts.push_back(
+          {"call, 64 B", &figures_.call_64, make_call(*call_pool_.pool, call_pool_.worker, kPayloadBytes, clock_ns)});
+      parts.push_back({"call, 1024 B", &figures_.call_1024, make_call(*call_pool_.pool, call_pool_.worker, 1024, clock_ns),
+                       kLargeTripsPerRound});
+      parts.push_back({"call, 4096 B", &figures_.call_4096, make_call(*call_pool_.pool, call_pool_.worker, 4096, clock_ns),
+                       kLargeTripsPerRound});
     }
     if (parts.empty()) return;
     announce("round trips: floor, bare lane, call", budgets_.trips);
     std::vector<Entry> entries;
-    for (const Part& part : parts) entries.push_back({part.section, part.contestant.get(), kTripsPerRound, Median::blocks});
+    for (const Part& part : parts) entries.push_back({part.section, part.contestant.get(), part.trips, figures_.tick_ns});
     interleave(entries, {.budget = budgets_.trips});
     for (std::size_t i = 0; i < parts.size(); ++i) keep(*parts[i].figure, entries[i]);
   }
@@ -209,7 +215,7 @@ class Bench {
     announce("peers", budgets_.peers);
     const std::vector<Peer> peers = start_peers(Pin::as_samovar);
     const auto call = make_call(*call_pool_.pool, call_pool_.worker, kPayloadBytes, figures_.timestamp_ns);
-    std::vector<Entry> entries{{"call", call.get(), kTripsPerRound, Median::blocks}};
+    std::vector<Entry> entries{{"call", call.get(), kTripsPerRound, figures_.tick_ns}};
     for (const Peer& peer : peers) {
       if (peer.contestant) entries.push_back({peer.name, peer.contestant.get(), peer.trips});
     }
@@ -285,6 +291,7 @@ Made<Figures> run(const RunSettings& settings) {
   Figures figures;
   figures.host = read_host_facts();
   figures.timestamp_ns = timestamp_cost_ns();
+  figures.tick_ns = timestamp_tick_ns();
   const std::int64_t begin_ns = ipc::now_ns();
   const double stolen = stolen_seconds();
   if (Outcome outcome = Bench(settings, figures).run(); !outcome) return tl::unexpected(outcome.error());

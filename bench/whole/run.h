@@ -18,8 +18,8 @@ enum class Length { full, quick };  // quick: within 40 s
 
 struct RunSettings {
   Length length = Length::full;
-  std::string python;           // empty: see choose_python()
-  std::set<std::string> only;   // empty: all
+  std::string python;                              // empty: see choose_python()
+  std::set<std::string> only;                      // empty: all
   std::function<void(std::string_view)> progress;  // one line, now and then
 };
 

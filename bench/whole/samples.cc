@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstdlib>
 #include <limits>
-#include <numeric>
 
 #include "ipc/clock.h"
 
@@ -18,13 +18,17 @@ double quantile_of_sorted(std::span<const std::int64_t> sorted, double q) {
   return static_cast<double>(sorted[std::clamp<std::size_t>(rank, 1, sorted.size()) - 1]);
 }
 
-double median_of_block_means(std::span<const std::int64_t> samples) {
-  constexpr std::size_t kBlock = 10;
-  std::vector<double> means;
-  for (; samples.size() >= kBlock; samples = samples.subspan(kBlock)) {
-    means.push_back(static_cast<double>(std::accumulate(samples.begin(), samples.begin() + kBlock, std::int64_t{0})) / kBlock);
+double median_of_spread(std::span<const std::int64_t> samples, std::int64_t tick_ns) {
+  constexpr double kGoldenRatio = 0.6180339887498949;  // its multiples fill [0, 1) evenly, however many are taken
+  std::vector<double> spread;
+  spread.reserve(samples.size());
+  double place = 0;
+  for (const std::int64_t sample : samples) {
+    place += kGoldenRatio;
+    place -= std::floor(place);
+    spread.push_back(static_cast<double>(sample) + (place - 0.5) * static_cast<double>(tick_ns));
   }
-  return bench::median(std::move(means));
+  return bench::median(std::move(spread));
 }
 
 template <typename Field>
@@ -46,10 +50,9 @@ double median_of_pairs(const Series& a, const Series& b, Combine combine) {
 
 }  // namespace
 
-RoundSummary summarize(std::span<std::int64_t> samples_ns, Median median) {
-  const double of_blocks = median == Median::blocks ? median_of_block_means(samples_ns) : kNothing;
+RoundSummary summarize(std::span<std::int64_t> samples_ns, std::int64_t tick_ns) {
   std::sort(samples_ns.begin(), samples_ns.end());
-  return {.p50 = std::isnan(of_blocks) ? quantile_of_sorted(samples_ns, 0.5) : of_blocks,
+  return {.p50 = tick_ns > 1 ? median_of_spread(samples_ns, tick_ns) : quantile_of_sorted(samples_ns, 0.5),
           .p99 = quantile_of_sorted(samples_ns, 0.99),
           .p999 = quantile_of_sorted(samples_ns, 0.999),
           .max = static_cast<double>(samples_ns.back())};
@@ -85,9 +88,9 @@ double Histogram::quantile(double q) const {
   return kNothing;
 }
 
-void Series::add_round(std::span<std::int64_t> samples_ns, Median median) {
+void Series::add_round(std::span<std::int64_t> samples_ns, std::int64_t tick_ns) {
   for (std::int64_t ns : samples_ns) pooled_.add(ns);
-  rounds_.push_back(summarize(samples_ns, median));
+  rounds_.push_back(summarize(samples_ns, tick_ns));
 }
 
 double Series::p50() const {
@@ -110,8 +113,12 @@ double Series::p999() const {
   return rounds_have_tails() ? median(each(rounds_, [](const RoundSummary& r) { return r.p999; })) : pooled_.quantile(0.999);
 }
 
-double Series::tail() const { return median(each(rounds_, [](const RoundSummary& r) { return r.p999 / r.p50; })); }
-double Series::typical() const { return median(each(rounds_, [](const RoundSummary& r) { return r.p50; })); }
+double Series::tail() const {
+  return median(each(rounds_, [](const RoundSummary& r) { return r.p999 / r.p50; }));
+}
+double Series::typical() const {
+  return median(each(rounds_, [](const RoundSummary& r) { return r.p50; }));
+}
 
 double median_ratio(const Series& a, const Series& b) {
   return median_of_pairs(a, b, [](double x, double y) { return x / y; });
@@ -131,6 +138,21 @@ std::int64_t timestamp_cost_ns() {
     lowest = std::min(lowest, (last - begin) / kReadings);
   }
   return lowest;
+}
+
+std::int64_t timestamp_tick_ns() {
+  // Readings in a loop lie two or three ticks apart, give or take a rounding; mostly it is one tick that they differ by.
+  std::array<int, 64> seen{};
+  std::int64_t last = ipc::now_ns();
+  std::int64_t last_distance = 0;
+  for (int i = 0; i < 50'000; ++i) {
+    const std::int64_t now = ipc::now_ns();
+    const auto difference = static_cast<std::size_t>(std::abs(now - last - last_distance));
+    last_distance = now - last;
+    last = now;
+    if (difference != 0 && difference < seen.size()) ++seen[difference];
+  }
+  return std::max_element(seen.begin(), seen.end()) - seen.begin();
 }
 
 }  // namespace samovar::bench

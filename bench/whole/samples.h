@@ -16,12 +16,11 @@ struct RoundSummary {
   double max = 0;
 };
 
-// Each: a sample, the p50 is theirs. blocks: the p50 is that of the means of ten samples in a row. The time-stamp counter of some
-// processors moves in steps of 10 ns (seen: AMD EPYC), which no single trip of 100 ns should be measured with.
-enum class Median { each, blocks };
-
+// The clock of some processors moves in steps of `tick_ns` (seen: 10 ns, AMD EPYC), so that trips of 100 ns fall on a grid
+// and their plain median jumps from one line to the next. The p50 is that of the samples spread evenly over their tick, which
+// is how a median of grouped data is taken; 0 or 1 changes nothing. The other percentiles are plain.
 // Requires: samples not empty. Sorts them.
-RoundSummary summarize(std::span<std::int64_t> samples_ns, Median median = Median::each);
+RoundSummary summarize(std::span<std::int64_t> samples_ns, std::int64_t tick_ns = 0);
 
 double median(std::vector<double> values);  // NaN of nothing
 
@@ -43,7 +42,7 @@ class Histogram {
 // Nanoseconds throughout.
 class Series {
  public:
-  void add_round(std::span<std::int64_t> samples_ns, Median median = Median::each);  // sorts them
+  void add_round(std::span<std::int64_t> samples_ns, std::int64_t tick_ns = 0);  // sorts them
 
   double p50() const;      // lowest of the rounds' medians: the machine when nobody else used it
   double typical() const;  // median of the rounds' medians
@@ -71,5 +70,8 @@ double median_difference(const Series& a, const Series& b);
 
 // Cost of one reading of the clock in a loop, subtracted from every sample that has one inside.
 std::int64_t timestamp_cost_ns();
+
+// The steps in which the clock moves.
+std::int64_t timestamp_tick_ns();
 
 }  // namespace samovar::bench

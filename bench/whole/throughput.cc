@@ -56,7 +56,8 @@ class PoolFlow final : public Flow {
 }  // namespace
 
 double FlowEntry::best() const {
-  return per_second.empty() ? std::numeric_limits<double>::quiet_NaN() : *std::max_element(per_second.begin(), per_second.end());
+  return per_second.empty() ? std::numeric_limits<double>::quiet_NaN()
+                            : *std::max_element(per_second.begin(), per_second.end());
 }
 
 void interleave_flows(std::span<FlowEntry> entries, std::size_t calls_per_round, const Rounds& rounds) {

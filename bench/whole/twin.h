@@ -1,5 +1,5 @@
-// Twin: a second, pinned process that shares one page with this one and does nothing but answer. It asks the operating system
-// for nothing more, so it is the floor under whatever Samovar does.
+// Twin: a second, pinned process that shares one page with this one and does nothing but answer: what is measured with it is
+// the floor under whatever Samovar does.
 //
 // Threads: one. Make twins before pools: a fork copies every descriptor there is, and a worker's end would not be its alone.
 #pragma once
@@ -20,10 +20,10 @@ namespace samovar::bench {
 inline constexpr std::size_t kApartBytes = 128;
 
 struct TwinPage {
-  alignas(kApartBytes) std::atomic<std::uint32_t> ping{0};   // writer: this process
-  alignas(kApartBytes) std::atomic<std::uint32_t> pong{0};   // writer: the twin
-  alignas(kApartBytes) std::atomic<std::uint32_t> rounds{0}; // writer: this process; the twin sleeps on it between rounds
-  alignas(kApartBytes) std::atomic<std::uint32_t> awake{0};  // writer: the twin; the last of `rounds` that it has seen
+  alignas(kApartBytes) std::atomic<std::uint32_t> ping{0};    // writer: this process
+  alignas(kApartBytes) std::atomic<std::uint32_t> pong{0};    // writer: the twin
+  alignas(kApartBytes) std::atomic<std::uint32_t> rounds{0};  // writer: this process; the twin sleeps on it between rounds
+  alignas(kApartBytes) std::atomic<std::uint32_t> awake{0};   // writer: the twin; the last of `rounds` that it has seen
 };
 
 class Twin {

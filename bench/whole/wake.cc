@@ -16,7 +16,8 @@ constexpr std::int64_t kWaitLimitNs = 1'000'000'000;
 
 Outcome gap(pid_t peer) {
   std::this_thread::sleep_for(kWakeGap);
-  if (!wait_until_asleep(peer, kAsleepLimit)) return tl::unexpected(std::string("the process to be woken does not go to sleep"));
+  if (!wait_until_asleep(peer, kAsleepLimit))
+    return tl::unexpected(std::string("the process to be woken does not go to sleep"));
   return {};
 }
 

@@ -122,12 +122,16 @@ bool Dispatcher::enter_directly(Call& call) {
 void Dispatcher::enqueue(Call& call) {
   while (!queue_.enqueue(call)) {
     // No memory for a block of the inbox: wait for the token and go past it.
-    if (!call.claim()) return;  // cancelled meanwhile
-    const bool entered = enter_directly(call);
-    if (!entered) call.to_queued();
-    if (!entered) continue;
-    release_token();
-    return;
+    if (!call.claim()) {  // cancelled meanwhile
+      queue_.forgo();
+      call.drop_reference();
+      return;
+    }
+    if (enter_directly(call)) {
+      release_token();
+      return;
+    }
+    call.to_queued();
   }
   ipc::store_load_fence();  // FENCE: pairs with the one in release_token() and in run_pinned().
   if (pinned_asleep_.load(std::memory_order_relaxed)) wake_set_.ring_sleeper();
@@ -230,7 +234,8 @@ std::size_t Dispatcher::poll() {
   return run_ready();
 }
 
-std::size_t Dispatcher::run_ready() {
+// Not to be left by an exception of a callback: those behind it would never be told.
+std::size_t Dispatcher::run_ready() noexcept {
   Call* first;
   {
     std::lock_guard lock(ready_mutex_);
@@ -268,6 +273,10 @@ void Dispatcher::wait(Call& call, Holding token) {
     } else if (!spin_on(call)) {
       sleep_as_waiter(call);
     }
+  }
+  if (holding) {  // it was refused as it entered
+    release_token();
+    return;
   }
   // Whoever leaves sees to it that somebody is in charge.
   ipc::store_load_fence();  // FENCE: see token <-> waiter in token.h.

@@ -110,7 +110,7 @@ class Dispatcher final : private Call::Owner {
   void await_progress(std::int64_t until_ns);
   bool may_spin() const { return duty_.busy_workers() < cores_; }
 
-  std::size_t run_ready();
+  std::size_t run_ready() noexcept;
   void run_pinned();
 
   const Options& options_;

@@ -97,7 +97,7 @@ class PendingQueue {
     left_.store(left_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   }
 
-  // An admitted call that will not follow: no memory for it.
+  // An admitted call that will not follow: it has its outcome already. Any thread.
   void forgo() {
     // Not the holder's counter: forgone calls are rare, and the holder alone writes left_.
     forgone_.fetch_add(1, std::memory_order_relaxed);

@@ -40,6 +40,8 @@ class DispatchToken {
 
 class Waiters {
  public:
+  Waiters() { calls_.reserve(256); }  // room for so many threads without an allocation while they call
+
   bool try_become_sentinel() { return !sentinel_.exchange(true, std::memory_order_acq_rel); }
   void resign_sentinel() { sentinel_.store(false, std::memory_order_release); }
   bool has_sentinel() const { return sentinel_.load(std::memory_order_relaxed); }

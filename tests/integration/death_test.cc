@@ -54,6 +54,26 @@ TEST_F(Deaths, a_call_to_a_worker_that_has_just_been_killed_runs_on_its_successo
   EXPECT_TRUE(pool.call("echo"));
 }
 
+TEST(Successors, that_lack_a_method_refuse_calls_of_it_and_serve_the_others) {
+  Folder folder;
+  folder.write("models.py", "import os\nimport samovar\n\n@samovar.method\ndef pid():\n    return os.getpid()\n"
+                            "\n@samovar.method\ndef gone():\n    return None\n");
+  Options with_gone = options();
+  with_gone.module = folder.file("models.py");
+  Pool pool = start(with_gone);
+  ASSERT_TRUE(pool.call("gone"));
+  const auto pid = pool.call("pid");
+  ASSERT_TRUE(pid);
+  folder.write("models.py", "import os\nimport samovar\n\n@samovar.method\ndef pid():\n    return os.getpid()\n");
+  kill(static_cast<pid_t>(*pid->value()->as_int()), SIGKILL);
+  ASSERT_TRUE(wait_until([&] { return pool.stats().workers_lost == 1 && pool.stats().workers_ready == 1; }));
+
+  EXPECT_EQ(code_of(pool.call("gone")), Code::unknown_method);
+  EXPECT_EQ(code_of(pool.call("gone")), Code::unknown_method);
+  EXPECT_TRUE(pool.call("pid")) << "the dispatch token was not given back";
+  EXPECT_EQ(pool.stats().accepted, pool.stats().replied + pool.stats().failed);
+}
+
 TEST_F(Deaths, a_busy_worker_that_is_killed_loses_its_running_call_at_once) {
   const pid_t pid = worker_pid(pool);
   Gate gate;

@@ -373,6 +373,9 @@ TEST(Lane, a_consumed_position_that_goes_back_gives_no_room) {
   for (int i = 0; i < 14; ++i) ASSERT_TRUE(ring.push(48, 3));
   ring.consumed.store(320);
   EXPECT_FALSE(ring.push(48, 4));
+  // ... and is not remembered: what lies before 960 has been given back, and others are there.
+  ring.writer.revoke(384);
+  EXPECT_EQ(ring.word(384), 0x8000'0000'0000'0030u);
 }
 
 }  // namespace

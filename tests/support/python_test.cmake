@@ -6,11 +6,7 @@ find_package(Python REQUIRED COMPONENTS Interpreter)
 # cannot intercept what the extension throws. Empty otherwise.
 set(SAMOVAR_PYTHON_PRELOAD "")
 if(SAMOVAR_SANITIZE)
-  set(runtime asan)
-  if(SAMOVAR_SANITIZE MATCHES thread)
-    set(runtime tsan)
-  endif()
-  foreach(library IN ITEMS ${runtime} stdc++)
+  foreach(library IN ITEMS asan stdc++)
     execute_process(COMMAND ${CMAKE_CXX_COMPILER} -print-file-name=lib${library}.so
                     OUTPUT_VARIABLE path OUTPUT_STRIP_TRAILING_WHITESPACE)
     list(APPEND SAMOVAR_PYTHON_PRELOAD ${path})

@@ -40,7 +40,7 @@ class SAMOVAR_API Pool {
   Result<Reply> call(std::string_view method, const Payload& payload = {}, const CallOptions& options = {});
 
   // Sends a call and returns. `done` is called exactly once, by a thread inside poll(), if and only if the call was accepted.
-  // Copies the payload. Fails: unknown_method, payload_too_large, invalid_payload, queue_full, pool_stopped.
+  // `done` must not throw. Copies the payload. Fails: unknown_method, payload_too_large, invalid_payload, queue_full, pool_stopped.
   [[nodiscard]] Result<void> submit(std::string_view method, const Payload& payload, Callback done,
                                     const CallOptions& options = {});
 
