@@ -84,7 +84,8 @@ TEST_P(Crowds, of_sixteen_threads_on_two_workers_get_each_their_own_reply) {
   EXPECT_EQ(lost, 0u);
   EXPECT_GT(fewest, all.size() / kThreads / 4) << "a thread was starved";
   if (kMeasures) {
-    EXPECT_LT(at(all, 0.99), 5 * bar_us);  // the aim is 1; this machine may have other work
+    // The aim is bar_us. A machine with other work shows in the service times, too, and must not fail the test.
+    EXPECT_LT(at(all, 0.99), 5 * bar_us * at(service, 0.99) / at(service, 0.5));
   }
 
   // What Python counted is what was sent: none ran twice.

@@ -16,7 +16,8 @@ const bool kSanitizedWorkers = [] {
   // An instrumented extension needs its runtime in the interpreter, which was built without it. Children alone see this.
 #ifdef SAMOVAR_TEST_PRELOAD
   setenv("LD_PRELOAD", SAMOVAR_TEST_PRELOAD, 1);
-  setenv("ASAN_OPTIONS", "detect_leaks=0", 0);  // CPython keeps what it has made until the process ends
+  // CPython keeps what it has made until the process ends; and what ends a worker, or is a MemoryError in it, stays that.
+  setenv("ASAN_OPTIONS", "detect_leaks=0:allocator_may_return_null=1:handle_segv=0:handle_abort=0", 0);
 #endif
   return true;
 }();

@@ -261,7 +261,7 @@ void Fleet::start(int index) {
     slot = {.channel = channel, .worker = std::move(worker), .incarnation = incarnation, .kill = false};
   }
   counters_.workers_ready.add();
-  dispatcher_->attach(index, incarnation, std::move(channel), {1, 2, 3, 4});
+  dispatcher_->attach(index, incarnation, std::move(channel), plan_.numbers);
 }
 
 void Fleet::await_pong(ipc::HostEnd& channel) {

@@ -118,6 +118,7 @@ class Fleet {
     bool replace = true;                                            // dead workers
     bool backstop = true;                                           // as the supervisor does
     unsigned cores = 2;
+    core::MethodNumbers numbers{1, 2, 3, 4};  // 0 for a method that the workers lack
     ThreadWorker::OnRun on_run;
   };
 
