@@ -29,7 +29,7 @@ class Contestant {
 struct Entry {
   std::string name;
   Contestant* contestant = nullptr;
-  std::size_t trips = 0;     // a round
+  std::size_t trips = 0;     // a round; fewer on a busy machine
   std::int64_t tick_ns = 0;  // of the clock, where trips are so short that it matters; see summarize()
   Series series;
   std::string error;  // why it was left out, or empty
@@ -40,8 +40,9 @@ struct Rounds {
   std::size_t rounds_min = 3;
 };
 
-// Runs rounds of all entries in turn until the budget is spent; the first round warms up and does not count. An entry that
-// fails is left out from then on, and says why.
+// Runs rounds of all entries in turn until the budget is spent; the first round warms up and does not count. Where it shows that
+// the budget would not hold `rounds_min` of them (somebody else uses the CPUs), rounds are made shorter. An entry that fails is
+// left out from then on, and says why.
 void interleave(std::span<Entry> entries, const Rounds& rounds);
 
 // The warm-up of one round of n trips.

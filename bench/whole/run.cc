@@ -22,7 +22,7 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 constexpr std::size_t kPayloadBytes = 64;
-constexpr std::size_t kTripsPerRound = 20'000;  // some milliseconds, and a p99.9 of its own
+constexpr std::size_t kTripsPerRound = 10'000;  // some milliseconds, and a p99.9 of its own
 constexpr std::size_t kLargeTripsPerRound = 5'000;
 constexpr std::size_t kFlowCallsPerRound = 20'000;
 constexpr std::uint32_t kFlowPrefetch = 64;

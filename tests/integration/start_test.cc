@@ -1,13 +1,19 @@
 // What bad input gets when a pool starts: a clear error as a value, and nothing left behind.
 #include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
@@ -434,6 +440,63 @@ TEST(Host, that_runs_out_of_descriptors_later_goes_on_and_replaces_its_worker_wh
               return std::string(pool.call("echo") ? "goes on" : "does not come back");
             }),
             "goes on");
+}
+
+// From here on this process and its children get `error` from a system call, as on a kernel or in a container that lacks it.
+bool refuse(int system_call, int error) {
+  sock_filter program[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<unsigned>(system_call), 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<unsigned>(error)),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  sock_fprog filter{std::size(program), program};
+  return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+}
+
+TEST(Host, that_may_not_pin_workers_gets_an_error_that_names_the_option) {
+  EXPECT_EQ(in_child_host([] {
+              if (!refuse(SYS_sched_setaffinity, EPERM)) return std::string("no seccomp here");
+              Options pinned = options();
+              pinned.worker_cpus = {0};
+              const Footprint before = Footprint::now();
+              const Error error = start_failure(pinned);
+              if (Footprint::now() != before) return "left behind: " + Footprint::now().to_string();
+              const bool clear = error.category == Category::system && says(error, "worker_cpus") && says(error, "permitted");
+              return clear ? std::string("clear") : error.to_string();
+            }),
+            "clear");
+}
+
+TEST(Host, that_may_not_pin_its_dispatcher_is_warned_and_served) {
+  EXPECT_EQ(in_child_host([] {
+              if (!refuse(SYS_sched_setaffinity, EPERM)) return std::string("no seccomp here");
+              Lines lines;
+              Options pinned = options();
+              pinned.dispatcher = Dispatcher::pinned;
+              pinned.log = lines.sink();
+              Pool pool = start(pinned);
+              if (!pool.call("echo")) return std::string("not served");
+              return std::string(lines.contain("could not be pinned") ? "warned and served" : "not warned");
+            }),
+            "warned and served");
+}
+
+TEST(Host, whose_kernel_lacks_something_is_told_what) {
+  const struct {
+    int system_call;
+    const char* name;
+  } cases[] = {{SYS_memfd_create, "memfd_create"}, {SYS_pidfd_open, "pidfd_open"}};
+  for (const auto& [system_call, name] : cases) {
+    EXPECT_EQ(in_child_host([&] {
+                if (!refuse(system_call, ENOSYS)) return std::string("no seccomp here");
+                const Error error = start_failure(options());
+                const bool clear = error.code == Code::unsupported_system && says(error, name);
+                return clear ? std::string("clear") : error.to_string();
+              }),
+              "clear")
+        << name;
+  }
 }
 
 TEST(Host, without_memory_for_its_lanes_gets_an_error) {
