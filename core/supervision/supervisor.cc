@@ -1,6 +1,7 @@
 #include "core/supervision/supervisor.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/epoll.h>
@@ -30,6 +31,12 @@ std::int64_t in(Duration duration) { return ipc::now_ns() + duration.count(); }
 
 std::uint64_t pack(std::uint64_t index, std::uint8_t source) { return index << 8 | source; }
 
+Error refusal(const ipc::SystemError& error, std::string_view doing) {
+  Error wrapped = system_failure(error, doing);
+  if (error.error == ENOSYS || error.error == EINVAL) wrapped.code = Code::unsupported_system;
+  return wrapped;
+}
+
 std::uint8_t random_byte() { return static_cast<std::uint8_t>(std::random_device()()); }
 
 }  // namespace
@@ -49,7 +56,7 @@ Supervisor::~Supervisor() { stop(); }
 
 Result<std::vector<std::string>> Supervisor::start_workers() {
   if (!epoll_ || !host_process_ || !watch(bell_.fd(), Source::bell, 0)) {
-    return tl::unexpected(system_failure(ipc::system_error("epoll_create1, eventfd or pidfd_open").value(), "starting a pool"));
+    return tl::unexpected(refusal(ipc::system_error("epoll_create1, eventfd or pidfd_open").value(), "starting a pool"));
   }
   for (std::size_t i = 0; i < workers_.size(); ++i) spawn(i);
   const auto serving = [](const Worker& worker) { return worker.state == WorkerState::serving; };
@@ -169,6 +176,11 @@ void Supervisor::spawn(std::size_t index) {
   if (worker.process) {  // it runs, but something after that was refused
     advance(index, WorkerEvent::spawned);
     fail(index, std::move(spawned.error()));
+    // Its pidfd may not be watched, so its end is waited for here; after SIGKILL that is at once.
+    pollfd ended{worker.process.pidfd(), POLLIN, 0};
+    while (poll(&ended, 1, -1) < 0 && errno == EINTR) {
+    }
+    bury(index);
     return;
   }
   log_.error(label(index) + " could not be started: " + spawned.error().message);
@@ -178,11 +190,7 @@ void Supervisor::spawn(std::size_t index) {
 }
 
 Result<void> Supervisor::try_spawn(std::size_t index) {
-  const auto failed = [](const ipc::SystemError& error) {
-    Error wrapped = system_failure(error, "starting a worker");
-    if (error.error == ENOSYS || error.error == EINVAL) wrapped.code = Code::unsupported_system;
-    return tl::unexpected(std::move(wrapped));
-  };
+  const auto failed = [](const ipc::SystemError& error) { return tl::unexpected(refusal(error, "starting a worker")); };
   Worker& worker = workers_[index];
   const int failures = worker.failures;
   worker = Worker{};
