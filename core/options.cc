@@ -21,6 +21,10 @@ namespace {
 constexpr unsigned kWorkersMax = 1024;
 constexpr std::uint32_t kPrefetchOptionMax = 1024;
 
+// All of them and those of a full lane may be released before the host looks at the worker's release ring.
+constexpr std::uint32_t kEscapedViewsMax = ipc::kReleaseEntries / 2;
+static_assert(kEscapedViewsMax + kPrefetchOptionMax <= ipc::kReleaseEntries);
+
 std::string list(const std::vector<int>& cpus) {
   std::string text;
   for (int cpu : cpus) {
@@ -51,11 +55,22 @@ Result<Options> resolve(Options options, const std::vector<int>& usable_cpus) {
   }
   for (const auto& [name, value] : {std::pair("timeout", options.timeout), std::pair("start_timeout", options.start_timeout),
                                     std::pair("restart_delay", options.restart_delay),
-                                    std::pair("restart_delay_max", options.restart_delay_max)}) {
+                                    std::pair("restart_delay_max", options.restart_delay_max),
+                                    std::pair("arena_trim_delay", options.arena_trim_delay)}) {
     if (value <= Duration::zero()) return invalid(std::string(name) + " must be greater than zero");
   }
   if (options.spin_max < Duration::zero() || options.spin_max > std::chrono::seconds(1)) return invalid("spin_max must be from 0 to 1 s");
   if (options.stop_timeout < Duration::zero()) return invalid("stop_timeout must not be negative");
+  for (const auto& [name, bytes] : {std::pair("request_arena_bytes", &options.request_arena_bytes),
+                                    std::pair("response_arena_bytes", &options.response_arena_bytes)}) {
+    if (*bytes < ipc::kArenaBytesMin || *bytes > ipc::kArenaBytesMax) {
+      return invalid(std::string(name) + " = " + std::to_string(*bytes) + "; from 64 KiB to 1 TiB");
+    }
+    *bytes = ipc::arena_bytes(*bytes);
+  }
+  if (options.escaped_views_max > kEscapedViewsMax) {
+    return invalid("escaped_views_max = " + std::to_string(options.escaped_views_max) + "; up to " + std::to_string(kEscapedViewsMax));
+  }
   if (const char* wrong = ipc::check({.lane_bytes = options.lane_bytes, .payload_bytes_max = options.inline_bytes_max})) {
     return invalid(std::string(wrong) + " (lane_bytes = " + std::to_string(options.lane_bytes) +
                    ", inline_bytes_max = " + std::to_string(options.inline_bytes_max) + ")");

@@ -79,7 +79,8 @@ TEST(Options, at_their_bounds_are_taken) {
   EXPECT_TRUE(with([](Options& o) { o.spin_max = 1s; }));
   EXPECT_TRUE(with([](Options& o) { o.lane_bytes = 4096, o.inline_bytes_max = 968; }));
   EXPECT_FALSE(with([](Options& o) { o.lane_bytes = 4096, o.inline_bytes_max = 969; }));
-  EXPECT_TRUE(with([](Options& o) { o.inline_bytes_max = 0; }));
+  EXPECT_TRUE(with([](Options& o) { o.inline_bytes_max = 16; }));
+  EXPECT_FALSE(with([](Options& o) { o.inline_bytes_max = 15; })) << "a record holds at least where a payload lies";
   EXPECT_TRUE(with([](Options& o) { o.worker_cpus = {2, 3, 5, 7, 7}; }));
   EXPECT_TRUE(with([](Options& o) { o.dispatcher_cpu = 5; }));
 }

@@ -50,7 +50,13 @@ struct Options {
   std::uint32_t prefetch = 0;          // calls in one worker's lane, the running one included; 0: 50 us of work, at most 64
   std::uint32_t requeue_limit = 3;     // how often an unstarted call moves on from a dead worker
   std::uint32_t lane_bytes = 64 * 1024;      // each lane of each worker; a power of two
-  std::uint32_t inline_bytes_max = 4096;     // largest payload of a call or reply
+  std::uint32_t inline_bytes_max = 4096;     // larger payloads of calls and replies lie in an arena, not in a lane
+
+  // Arenas are sparse: they cost what is in use, and what was at the peak of the last two arena_trim_delay.
+  std::uint64_t request_arena_bytes = std::uint64_t{1} << 30;   // of the pool: loans and large payloads at one time
+  std::uint64_t response_arena_bytes = std::uint64_t{1} << 30;  // of each worker: large replies at one time
+  Duration arena_trim_delay = std::chrono::seconds(1);          // until freed memory goes back to the kernel
+  std::uint32_t escaped_views_max = 256;  // large payloads that one worker still views after their calls; more are copied
 
   Duration spin_max = std::chrono::microseconds(50);  // longest spin before a wait sleeps; 0: sleep at once
 

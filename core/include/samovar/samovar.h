@@ -3,6 +3,7 @@
 
 #include <samovar/callback.h>
 #include <samovar/error.h>
+#include <samovar/loan.h>
 #include <samovar/options.h>
 #include <samovar/payload.h>
 #include <samovar/pool.h>
