@@ -3,6 +3,7 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <string>
 #include <utility>
@@ -16,8 +17,51 @@ std::uint32_t chunks_of(std::uint32_t pages) { return (pages + kChunkPages - 1) 
 
 }  // namespace
 
+template <typename Change>
+void ChunkSet::change(std::uint64_t first, std::uint64_t end, Change&& change) {
+  while (first < end) {
+    const std::uint64_t count = std::min(end - first, 64 - first % 64);
+    const std::uint64_t mask = (count == 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << count) - 1) << (first % 64);
+    change(words_[first / 64], mask);
+    first += count;
+  }
+}
+
+void ChunkSet::insert(std::uint64_t first, std::uint64_t end) {
+  change(first, end, [](std::uint64_t& word, std::uint64_t mask) { word |= mask; });
+}
+
+void ChunkSet::erase(std::uint64_t first, std::uint64_t end) {
+  change(first, end, [](std::uint64_t& word, std::uint64_t mask) { word &= ~mask; });
+}
+
+bool ChunkSet::contains_all(std::uint64_t first, std::uint64_t end) const {
+  bool all = true;
+  const_cast<ChunkSet*>(this)->change(first, end, [&](std::uint64_t& word, std::uint64_t mask) { all &= (word & mask) == mask; });
+  return all;
+}
+
+std::uint64_t ChunkSet::next(std::uint64_t from, std::uint64_t end) const {
+  while (from < end) {
+    if (const std::uint64_t word = words_[from / 64] >> (from % 64); word != 0) return std::min(from + static_cast<std::uint64_t>(std::countr_zero(word)), end);
+    from = (from / 64 + 1) * 64;
+  }
+  return end;
+}
+
+std::uint64_t ChunkSet::size() const {
+  std::uint64_t size = 0;
+  for (const std::uint64_t word : words_) size += static_cast<std::uint64_t>(std::popcount(word));
+  return size;
+}
+
 Arena::Arena(UniqueFd fd, std::span<std::byte> memory)
-    : fd_(std::move(fd)), memory_(memory), spans_(pages_of(memory.size())), backed_((memory.size() / kChunkBytes + 63) / 64) {}
+    : fd_(std::move(fd)),
+      memory_(memory),
+      spans_(pages_of(memory.size())),
+      backed_(memory.size() / kChunkBytes),
+      used_(memory.size() / kChunkBytes),
+      used_before_(memory.size() / kChunkBytes) {}
 
 SystemResult<Arena> Arena::map(UniqueFd fd, std::uint64_t bytes) {
   auto segment = Segment::map(fd, bytes, Access::read_write, Populate::no);
@@ -43,7 +87,11 @@ SystemResult<std::optional<std::uint64_t>> Arena::allocate(std::uint64_t bytes) 
 
 bool Arena::free(std::uint64_t offset) {
   if (offset % kPageBytes != 0 || offset >= memory_.size()) return false;
-  return spans_.free(static_cast<std::uint32_t>(offset / kPageBytes));
+  const auto first = static_cast<std::uint32_t>(offset / kPageBytes);
+  const std::uint32_t pages = spans_.used_at(first);
+  if (!spans_.free(first)) return false;
+  used_.insert(first / kChunkPages, chunks_of(first + pages));
+  return true;
 }
 
 std::optional<Span> Arena::reserve(std::uint64_t bytes) {
@@ -51,21 +99,10 @@ std::optional<Span> Arena::reserve(std::uint64_t bytes) {
   const std::uint32_t pages = std::max(pages_of(bytes), 1u);
   const std::optional<std::uint32_t> first = spans_.allocate(pages);
   if (!first) return std::nullopt;
-  peak_ = std::max(peak_, spans_.in_use());
   return Span{*first, pages};
 }
 
-bool Arena::is_backed(Span span) const {
-  for (std::uint32_t chunk = span.first / kChunkPages; chunk < chunks_of(span.end());) {
-    if (chunk % 64 == 0 && chunk + 64 <= chunks_of(span.end())) {
-      if (~backed_[chunk / 64] != 0) return false;
-      chunk += 64;
-    } else if (!backed(chunk++)) {
-      return false;
-    }
-  }
-  return true;
-}
+bool Arena::is_backed(Span span) const { return backed_.contains_all(span.first / kChunkPages, chunks_of(span.end())); }
 
 SystemResult<void> Arena::allocate_pages(Span span) const {
   const std::uint32_t first = span.first / kChunkPages;
@@ -76,35 +113,36 @@ SystemResult<void> Arena::allocate_pages(Span span) const {
   return {};
 }
 
-void Arena::set_backed(Span span) {
-  for (std::uint32_t chunk = span.first / kChunkPages; chunk < chunks_of(span.end()); ++chunk) set(chunk, true);
-}
+void Arena::set_backed(Span span) { backed_.insert(span.first / kChunkPages, chunks_of(span.end())); }
 
-void Arena::set(std::uint32_t chunk, bool backed_now) {
-  if (backed(chunk) == backed_now) return;
-  backed_[chunk / 64] ^= std::uint64_t{1} << (chunk % 64);
-  backed_chunks_ += backed_now ? 1u : ~0u;
-}
-
-void Arena::begin_period() {
-  keep_ = std::max(peak_, peak_before_);
-  peak_before_ = std::exchange(peak_, spans_.in_use());
-}
-
-// Backed chunks that lie wholly in free spans, from the end of the arena on.
-std::optional<Span> Arena::take_excess(std::uint32_t pages_max) {
-  const std::uint32_t keep_chunks = chunks_of(keep_);
-  if (backed_chunks_ <= keep_chunks) return std::nullopt;
-  const std::uint32_t most = std::min(backed_chunks_ - keep_chunks, std::max(pages_max / kChunkPages, 1u));
+bool Arena::end_period() {
+  stale_.clear();
+  bool more = false;
   for (Span span = spans_.last(); span.count != 0; span = spans_.before(span)) {
     if (!spans_.is_free(span)) continue;
-    const std::uint32_t first = chunks_of(span.first);
-    std::uint32_t end = span.end() / kChunkPages;
-    while (end > first && !backed(end - 1)) --end;
-    std::uint32_t begin = end;
-    while (begin > first && end - begin < most && backed(begin - 1)) --begin;
-    if (begin == end) continue;
-    const Span part{begin * kChunkPages, (end - begin) * kChunkPages};
+    const std::uint64_t end = span.end() / kChunkPages;
+    bool stale = false;
+    for (std::uint64_t chunk = backed_.next(chunks_of(span.first), end); chunk < end; chunk = backed_.next(chunk + 1, end)) {
+      (is_stale(chunk) ? stale : more) = true;
+    }
+    if (stale) stale_.push_back(span);
+  }
+  used_.swap(used_before_);
+  used_.clear();
+  return more;
+}
+
+std::optional<Span> Arena::take_stale(std::uint32_t pages_max) {
+  for (; !stale_.empty(); stale_.pop_back()) {
+    const Span span = stale_.back();
+    if (spans_.free_at(span.first) != span.count) continue;  // somebody uses some of it by now
+    const std::uint64_t end = span.end() / kChunkPages;
+    std::uint64_t first = chunks_of(span.first);
+    while (first < end && !is_stale(first)) ++first;
+    std::uint64_t last = first;
+    while (last < end && is_stale(last) && (last - first + 1) * kChunkPages <= std::max(pages_max, kChunkPages)) ++last;
+    if (first == last) continue;
+    const Span part{static_cast<std::uint32_t>(first * kChunkPages), static_cast<std::uint32_t>((last - first) * kChunkPages)};
     spans_.take(span, part);
     return part;
   }
@@ -118,7 +156,7 @@ void Arena::punch(Span span) const {
 }
 
 void Arena::return_punched(Span span) {
-  for (std::uint32_t chunk = span.first / kChunkPages; chunk < span.end() / kChunkPages; ++chunk) set(chunk, false);
+  backed_.erase(span.first / kChunkPages, span.end() / kChunkPages);
   spans_.free(span.first);
 }
 

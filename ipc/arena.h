@@ -5,8 +5,8 @@
 //   response arena   one per incarnation, written by the worker, read by the host
 //
 // A sparse memfd costs nothing until it is touched, never has to grow, and lies outside /dev/shm. Pages of a block are allocated
-// before its first use, so that no memory is an error and not a SIGBUS; freed ones go back to the kernel lazily, in chunks,
-// down to what was in use at the peak of the last two periods: steady traffic never faults.
+// before its first use, so that no memory is an error and not a SIGBUS; freed ones go back to the kernel lazily, in chunks that
+// no block has used for two periods: steady traffic never faults.
 //
 // Threads: one at a time, but for allocate_pages() and punch(), which only make system calls.
 // Invariants: (1) No state of the allocator lies in the memfd. (2) Blocks begin on pages; no page belongs to two.
@@ -31,6 +31,27 @@ namespace samovar::ipc {
 // Pages are allocated and given back by chunks of so many.
 inline constexpr std::uint32_t kChunkPages = 16;
 inline constexpr std::uint64_t kChunkBytes = std::uint64_t{kChunkPages} * kPageBytes;
+
+// A set of chunks, as bits.
+class ChunkSet {
+ public:
+  explicit ChunkSet(std::uint64_t chunks) : words_((chunks + 63) / 64) {}
+
+  bool contains_all(std::uint64_t first, std::uint64_t end) const;
+  void insert(std::uint64_t first, std::uint64_t end);
+  void erase(std::uint64_t first, std::uint64_t end);
+  void clear() { std::fill(words_.begin(), words_.end(), 0); }
+  void swap(ChunkSet& other) { words_.swap(other.words_); }
+  bool contains(std::uint64_t chunk) const { return (words_[chunk / 64] >> (chunk % 64) & 1) != 0; }
+  std::uint64_t next(std::uint64_t from, std::uint64_t end) const;  // the first member in [from, end), or end
+  std::uint64_t size() const;
+
+ private:
+  template <typename Change>
+  void change(std::uint64_t first, std::uint64_t end, Change&& change);
+
+  std::vector<std::uint64_t> words_;
+};
 
 // An arena's size: a multiple of chunks.
 inline constexpr std::uint64_t kArenaBytesMin = kChunkBytes;
@@ -61,10 +82,11 @@ class Arena {
   SystemResult<void> allocate_pages(Span span) const;
   void set_backed(Span span);
 
-  // Giving memory back. begin_period() says how much is to stay; then take_excess() until it has nothing, each span punched
-  // and returned. `pages_max` bounds one span, and so the time of one punch.
-  void begin_period();
-  std::optional<Span> take_excess(std::uint32_t pages_max);
+  // Giving memory back, once a period: end_period() finds what no block has used for two of them; then take_stale() until it
+  // has nothing, each span punched and returned. `pages_max` bounds one span, and so the time of one punch. What is allocated
+  // meanwhile is left alone. False: nothing is free and backed that could become stale.
+  bool end_period();
+  std::optional<Span> take_stale(std::uint32_t pages_max);
   void punch(Span span) const;
   void return_punched(Span span);
 
@@ -74,24 +96,20 @@ class Arena {
 
   std::uint64_t bytes_total() const { return memory_.size(); }
   std::uint64_t bytes_in_use() const { return std::uint64_t{spans_.in_use()} * kPageBytes; }
-  std::uint64_t bytes_backed() const { return std::uint64_t{backed_chunks_} * kChunkBytes; }  // what the kernel holds for it
-  // Whether a later period may let more go than this one.
-  bool expects_excess() const { return std::max({keep_, peak_, peak_before_}) > spans_.in_use(); }
+  std::uint64_t bytes_backed() const { return backed_.size() * kChunkBytes; }  // what the kernel holds for it
   std::uint64_t longest_free_bytes() const { return std::uint64_t{spans_.longest_free()} * kPageBytes; }
 
  private:
-  bool backed(std::uint32_t chunk) const { return (backed_[chunk / 64] >> (chunk % 64) & 1) != 0; }
-  void set(std::uint32_t chunk, bool backed);
+  bool is_stale(std::uint64_t chunk) const { return backed_.contains(chunk) && !used_.contains(chunk) && !used_before_.contains(chunk); }
 
   Segment segment_;  // empty on memory of others
   UniqueFd fd_;
   std::span<std::byte> memory_;
   SpanAllocator spans_;
-  std::vector<std::uint64_t> backed_;  // a bit for each chunk
-  std::uint32_t backed_chunks_ = 0;
-  std::uint32_t peak_ = 0;           // pages in use, in this period
-  std::uint32_t peak_before_ = 0;    // and in the last one
-  std::uint32_t keep_ = UINT32_MAX;  // pages that stay backed
+  ChunkSet backed_;
+  ChunkSet used_;         // in this period
+  ChunkSet used_before_;  // in the last one
+  std::vector<Span> stale_;
 };
 
 }  // namespace samovar::ipc

@@ -236,9 +236,9 @@ void WorkerEnd::park() {
 void WorkerEnd::trim() {
   ++idle_periods_;
   collect_releases();
-  response_arena_.begin_period();
+  response_arena_.end_period();
   while (!has_work()) {
-    const std::optional<Span> span = response_arena_.take_excess(kPunchPages);
+    const std::optional<Span> span = response_arena_.take_stale(kPunchPages);
     if (!span) break;
     response_arena_.punch(*span);
     response_arena_.return_punched(*span);

@@ -41,6 +41,7 @@ class SpanAllocator {
 
   // Length of the span in use that begins at `first`, or 0.
   std::uint32_t used_at(std::uint32_t first) const;
+  std::uint32_t free_at(std::uint32_t first) const { return tags_[first].used == 0 ? tags_[first].count : 0; }  // likewise
 
   // All spans, from the last to the first: the last one, and the one before `span` (of no granules where that is the first).
   Span last() const { return {last_, tags_[last_].count}; }

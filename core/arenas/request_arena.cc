@@ -104,14 +104,13 @@ void RequestArena::wait_for_release(std::int64_t until_ns) {
 
 bool RequestArena::trim() {
   std::unique_lock lock(mutex_);
-  arena_.begin_period();
-  while (const std::optional<ipc::Span> span = arena_.take_excess(kPunchPages)) {
+  trim_expected_ = arena_.end_period();
+  while (const std::optional<ipc::Span> span = arena_.take_stale(kPunchPages)) {
     lock.unlock();  // loans go on meanwhile
     arena_.punch(*span);
     lock.lock();
     arena_.return_punched(*span);
   }
-  trim_expected_ = arena_.expects_excess();
   return trim_expected_;
 }
 

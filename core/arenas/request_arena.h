@@ -42,7 +42,7 @@ class RequestArena {
   std::uint64_t bytes_in_use() const;
   std::uint64_t bytes_backed() const;
 
-  // Gives freed memory back to the kernel, down to what the last two periods needed. Whether there will be more to give back.
+  // Gives memory back to the kernel that no block has used in two periods, which calls of this end. Whether there will be more.
   bool trim();
 
   // `expected` is called, under a lock, where there was nothing to trim and now will be: a block has come back, or somebody

@@ -28,14 +28,15 @@ std::uint64_t allocated_bytes(const Arena& arena) {
   return static_cast<std::uint64_t>(status.st_blocks) * 512;
 }
 
-void give_back(Arena& arena) {
-  for (int period = 0; period < 3; ++period) {
-    arena.begin_period();
-    while (const auto span = arena.take_excess(1024)) {
-      arena.punch(*span);
-      arena.return_punched(*span);
-    }
+// Whether there will be more to give back.
+bool trim(Arena& arena, std::uint32_t pages_max = 1024) {
+  const bool more = arena.end_period();
+  while (const auto span = arena.take_stale(pages_max)) {
+    EXPECT_LE(span->count, std::max(pages_max, kChunkPages));
+    arena.punch(*span);
+    arena.return_punched(*span);
   }
+  return more;
 }
 
 TEST(Arena, costs_nothing_until_a_block_is_taken) {
@@ -69,7 +70,8 @@ TEST(Arena, gives_free_chunks_back_and_only_those) {
   ASSERT_TRUE(arena.free(low));
   ASSERT_TRUE(arena.free(high));
 
-  give_back(arena);
+  while (trim(arena)) {
+  }
 
   EXPECT_EQ(arena.bytes_backed(), kChunkBytes) << "the one that the block in use shares with the freed one behind it";
   EXPECT_EQ(allocated_bytes(arena), arena.bytes_backed());
@@ -78,31 +80,68 @@ TEST(Arena, gives_free_chunks_back_and_only_those) {
   EXPECT_EQ(*arena.at(low), std::byte{0});
 }
 
-TEST(Arena, keeps_what_the_last_two_periods_needed) {
+TEST(Arena, keeps_what_the_last_two_periods_used) {
   Arena arena = arena_of();
   const auto use = [&](std::uint64_t bytes) { ASSERT_TRUE(arena.free(**arena.allocate(bytes))); };
-  const auto trim = [&] {
-    arena.begin_period();
-    while (const auto span = arena.take_excess(1024)) {
-      arena.punch(*span);
-      arena.return_punched(*span);
-    }
-  };
-  use(20 * kChunkBytes);
   for (int period = 0; period < 5; ++period) {
     use(20 * kChunkBytes);
-    trim();
+    EXPECT_TRUE(trim(arena));
     EXPECT_EQ(allocated_bytes(arena), 20 * kChunkBytes) << "steady traffic does not fault";
-    EXPECT_TRUE(arena.expects_excess());
   }
-  use(5 * kChunkBytes);
-  trim();
-  EXPECT_EQ(allocated_bytes(arena), 20 * kChunkBytes);
-  use(5 * kChunkBytes);
-  trim();
+  for (int period = 0; period < 2; ++period) {
+    EXPECT_EQ(allocated_bytes(arena), 20 * kChunkBytes);
+    use(5 * kChunkBytes);
+    EXPECT_TRUE(trim(arena));
+  }
   EXPECT_EQ(allocated_bytes(arena), 5 * kChunkBytes);
-  while (arena.expects_excess()) trim();
+  while (trim(arena)) {
+  }
   EXPECT_EQ(allocated_bytes(arena), 0u);
+}
+
+TEST(Arena, gives_nothing_back_that_is_in_use_again) {
+  Arena arena = arena_of();
+  const std::uint64_t offset = **arena.allocate(30 * kChunkBytes);
+  ASSERT_TRUE(arena.free(offset));
+  for (int period = 0; period < 2; ++period) EXPECT_TRUE(arena.end_period());
+  EXPECT_FALSE(arena.end_period()) << "all of it is stale now";
+  ASSERT_EQ(**arena.allocate(kPageBytes), offset);  // before anybody has taken it
+  std::memset(arena.at(offset), 5, kPageBytes);
+  while (const auto span = arena.take_stale(1024)) {
+    EXPECT_GE(span->first, offset / kPageBytes + 1);
+    arena.punch(*span);
+    arena.return_punched(*span);
+  }
+  EXPECT_EQ(*arena.at(offset), std::byte{5});
+}
+
+TEST(Arena, a_block_held_for_long_is_kept_for_two_periods_when_it_is_freed) {
+  Arena arena = arena_of();
+  const std::uint64_t offset = **arena.allocate(10 * kChunkBytes);
+  for (int period = 0; period < 5; ++period) EXPECT_FALSE(trim(arena));
+  ASSERT_TRUE(arena.free(offset));
+  EXPECT_TRUE(trim(arena));
+  EXPECT_TRUE(trim(arena));
+  EXPECT_EQ(arena.bytes_backed(), 10 * kChunkBytes);
+  EXPECT_FALSE(trim(arena, 3));
+  EXPECT_EQ(arena.bytes_backed(), 0u);
+}
+
+TEST(ChunkSet, agrees_with_a_model) {
+  std::mt19937 random(5);
+  ChunkSet set(300);
+  std::vector<bool> model(300);
+  for (int step = 0; step < 20'000; ++step) {
+    const std::uint64_t first = random() % 301, end = first + random() % (301 - first);
+    const bool add = random() % 2 == 0;
+    add ? set.insert(first, end) : set.erase(first, end);
+    std::fill(model.begin() + static_cast<std::ptrdiff_t>(first), model.begin() + static_cast<std::ptrdiff_t>(end), add);
+    const std::uint64_t from = random() % 301, to = from + random() % (301 - from);
+    const auto begin = model.begin() + static_cast<std::ptrdiff_t>(from), stop = model.begin() + static_cast<std::ptrdiff_t>(to);
+    ASSERT_EQ(set.contains_all(from, to), std::find(begin, stop, false) == stop);
+    ASSERT_EQ(set.next(from, to), static_cast<std::uint64_t>(std::find(begin, stop, true) - model.begin()));
+    ASSERT_EQ(set.size(), static_cast<std::uint64_t>(std::count(model.begin(), model.end(), true)));
+  }
 }
 
 TEST(Arena, refuses_blocks_that_a_peer_made_up) {

@@ -52,7 +52,7 @@ struct Options {
   std::uint32_t lane_bytes = 64 * 1024;      // each lane of each worker; a power of two
   std::uint32_t inline_bytes_max = 4096;     // larger payloads of calls and replies lie in an arena, not in a lane
 
-  // Arenas are sparse: they cost what is in use, and what was at the peak of the last two arena_trim_delay.
+  // Arenas are sparse: they cost what is in use, and what was in the last two arena_trim_delay.
   std::uint64_t request_arena_bytes = std::uint64_t{1} << 30;   // of the pool: loans and large payloads at one time
   std::uint64_t response_arena_bytes = std::uint64_t{1} << 30;  // of each worker: large replies at one time
   Duration arena_trim_delay = std::chrono::seconds(1);          // until freed memory goes back to the kernel
