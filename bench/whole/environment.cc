@@ -4,11 +4,15 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <system_error>
 
 namespace samovar::bench {
 namespace {
+
+namespace fs = std::filesystem;
 
 std::string first_line(const std::string& path) {
   std::ifstream file(path);
@@ -26,6 +30,19 @@ std::string cpuinfo(const std::string& key) {
     return colon == std::string::npos ? "" : line.substr(colon + 2);
   }
   return {};
+}
+
+fs::path tool_folder() {
+  std::error_code ignored;
+  return fs::read_symlink("/proc/self/exe", ignored).parent_path();
+}
+
+// Beside the tool in a build tree, or below the library's folder of its prefix.
+fs::path package_folder() {
+  const fs::path built = tool_folder() / ".." / "python";
+  const fs::path installed = tool_folder() / SAMOVAR_BENCH_LIBDIR / "samovar" / "python";
+  std::error_code ignored;
+  return fs::weakly_canonical(fs::exists(installed, ignored) ? installed : built, ignored);
 }
 
 int count_cpus() {
@@ -49,17 +66,21 @@ int count_siblings() {
 
 }  // namespace
 
-std::string bench_directory() { return SAMOVAR_BENCH_DIRECTORY; }
+std::string bench_directory() {
+  const fs::path installed = tool_folder() / ".." / "share" / "samovar" / "bench";
+  std::error_code ignored;
+  return fs::exists(installed, ignored) ? fs::canonical(installed, ignored).string() : SAMOVAR_BENCH_DIRECTORY;
+}
 
 std::string choose_python(const std::string& asked) {
   if (!asked.empty()) return asked;
   if (const char* named = std::getenv("SAMOVAR_PYTHON"); named && *named) return named;
-  return SAMOVAR_BENCH_PYTHON;
+  return first_line(package_folder() / "default-interpreter");
 }
 
 std::vector<std::string> environment_with_samovar() {
   std::vector<std::string> variables;
-  std::string path = "PYTHONPATH=" SAMOVAR_BENCH_PYTHONPATH;
+  std::string path = "PYTHONPATH=" + package_folder().string();
   for (char** variable = environ; *variable; ++variable) {
     const std::string text = *variable;
     if (text.starts_with("PYTHONPATH=")) {

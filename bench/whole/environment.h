@@ -8,13 +8,13 @@
 
 namespace samovar::bench {
 
-// The peers' scripts and the module of no-op methods lie in the source tree.
+// The peers' scripts and the module of no-op methods: below an installed tool's share/, else in the source tree.
 std::string bench_directory();
 
 // `asked` if it is not empty, else $SAMOVAR_PYTHON, else the interpreter that the extension was built for.
 std::string choose_python(const std::string& asked);
 
-// This process's environment, with the built `samovar` package in front of PYTHONPATH.
+// This process's environment, with this tool's `samovar` package in front of PYTHONPATH.
 std::vector<std::string> environment_with_samovar();
 
 struct HostFacts {

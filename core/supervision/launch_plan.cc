@@ -1,6 +1,5 @@
 #include "core/supervision/launch_plan.h"
 
-#include <dlfcn.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -10,6 +9,7 @@
 #include <system_error>
 
 #include "core/errors.h"
+#include "core/supervision/installation.h"
 
 namespace samovar::core {
 namespace {
@@ -35,7 +35,7 @@ std::string find_in_path(const std::string& name) {
   return {};
 }
 
-Result<std::string> find_python(const Options& options) {
+Result<std::string> find_python(const Options& options, const Installation& installation) {
   struct Choice {
     std::string name, source;
   };
@@ -45,7 +45,7 @@ Result<std::string> find_python(const Options& options) {
   } else if (const std::string named = environment("SAMOVAR_PYTHON"); !named.empty()) {
     choices = {{named, "$SAMOVAR_PYTHON"}};
   } else {
-    choices = {{SAMOVAR_BUILD_PYTHON, "the interpreter Samovar was built for"}, {"python3", "$PATH"}};
+    choices = {{installation.interpreter, "the interpreter Samovar was built for"}, {"python3", "$PATH"}};
   }
   std::string looked;
   for (const auto& [name, source] : choices) {
@@ -59,22 +59,11 @@ Result<std::string> find_python(const Options& options) {
                                        "; set Options::python or SAMOVAR_PYTHON to an interpreter of CPython 3.11 or newer"));
 }
 
-// The Python package beside this library: build/<preset>/lib -> ../python, <prefix>/lib -> samovar/python.
-std::string package_folder() {
-  Dl_info info;
-  if (dladdr(reinterpret_cast<const void*>(&plan_launch), &info) == 0 || !info.dli_fname) return {};
-  std::error_code ignored;
-  const fs::path library = fs::canonical(info.dli_fname, ignored).parent_path();
-  for (const fs::path& candidate : {library / ".." / "python", library / "samovar" / "python"}) {
-    if (fs::exists(candidate / "samovar" / "__init__.py", ignored)) return fs::weakly_canonical(candidate, ignored).string();
-  }
-  return {};
-}
-
 }  // namespace
 
 Result<LaunchPlan> plan_launch(const Options& options) {
-  Result<std::string> python = find_python(options);
+  const Installation installation = find_installation(library_folder());
+  Result<std::string> python = find_python(options, installation);
   if (!python) return tl::unexpected(std::move(python.error()));
 
   std::string path;
@@ -82,7 +71,7 @@ Result<LaunchPlan> plan_launch(const Options& options) {
     if (!folder.empty()) path += (path.empty() ? "" : ":") + folder;
   };
   for (const std::string& folder : options.python_path) add(folder);
-  add(package_folder());
+  add(installation.package_folder);
   add(environment("PYTHONPATH"));
 
   LaunchPlan plan;

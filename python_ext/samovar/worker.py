@@ -31,6 +31,9 @@ class Exit(enum.IntEnum):
 
 
 def main(arguments: list[str]) -> int:
+    if arguments[1:] in (["--help"], ["-h"]):
+        print(__doc__)
+        return Exit.STOPPED
     if len(arguments) != 2 or not arguments[1].isdigit():
         return complain(
             "samovar.worker is started by a Samovar pool, which passes it a socket; it is no command", Exit.USAGE

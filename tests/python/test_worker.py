@@ -37,6 +37,13 @@ def test_started_by_hand_it_explains_itself(arguments: tuple[str, ...]) -> None:
     assert "Traceback" not in ended.stderr
 
 
+def test_help_says_what_it_is() -> None:
+    ended = start("--help")
+
+    assert ended.returncode == 0
+    assert "started by a host" in ended.stdout
+
+
 def test_missing_extension_names_what_is_there_and_what_is_wanted(tmp_path: Path) -> None:
     here = Path(samovar.__file__).parent
     shutil.copytree(here, tmp_path / "samovar", ignore=shutil.ignore_patterns("_native*.so"))
