@@ -2,6 +2,7 @@
 #pragma once
 
 #include <samovar/callback.h>
+#include <samovar/config.h>
 #include <samovar/error.h>
 #include <samovar/options.h>
 #include <samovar/payload.h>
