@@ -179,7 +179,7 @@ Result<ConfigFile> read_config_file(const std::string& path) {
   text.resize(static_cast<std::size_t>(file.gcount()));
   if (file.bad()) return tl::unexpected(unreadable(path, std::strerror(errno)));
   if (text.size() > kFileBytesMax) return tl::unexpected(unreadable(path, "it is larger than 1 MiB"));
-  return parse_config(text, path, fs::path(path).parent_path().string());
+  return parse_config(text, path, fs::absolute(path, failure).parent_path().string());
 }
 
 }  // namespace samovar::core

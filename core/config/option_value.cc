@@ -38,6 +38,11 @@ std::string quoted(std::string_view text) {
   return result + "\"";
 }
 
+void append(std::string& list, const std::string& element) {
+  if (!list.empty()) list += ", ";
+  list += element;
+}
+
 std::string to_text(const Written& written) {
   return std::visit(
       [](const auto& value) -> std::string {
@@ -53,7 +58,7 @@ std::string to_text(const Written& written) {
           return value ? "true" : "false";
         } else if constexpr (std::is_same_v<T, Written::List>) {
           std::string text;
-          for (const Written& element : value) text += (text.empty() ? "" : ", ") + to_text(element);
+          for (const Written& element : value) append(text, to_text(element));
           return "[" + text + "]";
         } else {
           return std::string(value.what);
@@ -124,7 +129,7 @@ Expected<T> read(const Written& written, const OptionRow&, const T*) {
     if (names[i] == *text) return static_cast<T>(i);
   }
   std::string all;
-  for (const std::string_view name : names) all += (all.empty() ? "" : ", ") + quoted(name);
+  for (const std::string_view name : names) append(all, quoted(name));
   const std::string_view near = text ? nearest(*text, names) : std::string_view();
   return Failure("is none of " + all + (near.empty() ? "" : "; did you mean " + quoted(near) + "?"));
 }
@@ -152,7 +157,7 @@ Expected<std::vector<T>> read(const Written& written, const OptionRow& row, cons
 template <typename T>
 std::string format(const std::vector<T>& values, const OptionRow& row) {
   std::string text;
-  for (const T& value : values) text += (text.empty() ? "" : ", ") + format(value, row);
+  for (const T& value : values) append(text, format(value, row));
   return "[" + text + "]";
 }
 

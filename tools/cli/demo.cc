@@ -12,6 +12,7 @@
 
 #include <samovar/samovar.h>
 
+#include "core/config/units.h"
 #include "tools/cli/commands.h"
 #include "tools/cli/demo.h"
 #include "tools/cli/duration.h"
@@ -44,7 +45,7 @@ void introduce(const Demo& demo, double started_s) {
   const Options& options = demo.pool.options();
   std::printf("  pool     %u workers of %s, started in %.1f s\n", options.workers, digits.versions.c_str(), started_s);
   std::printf("           dispatcher %s; spins up to %s; %s\n\n", std::string(to_string(options.dispatcher)).c_str(),
-              format_duration(options.spin_max).c_str(),
+              core::format_duration(options.spin_max).c_str(),
               options.worker_cpus.size() < 2 ? "all on one CPU, so that figures are poor"
                                              : "workers are pinned, and a single caller to another CPU");
 }
