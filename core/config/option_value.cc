@@ -237,7 +237,7 @@ std::string format_value(const Options& options, const OptionRow& row) {
 
 std::string_view type_name(const OptionRow& row) {
   constexpr std::string_view kNames[] = {"text",     "whole number", "whole number", "whole number",  "duration",
-                                         "dispatcher", "log level",  "list of texts", "list of CPUs"};
+                                         "choice",   "choice",       "list of texts", "list of CPUs"};
   if (row.form == Form::bytes) return "size";
   if (row.form == Form::path) return std::holds_alternative<std::string Options::*>(row.member) ? "path" : "list of paths";
   return kNames[row.member.index()];

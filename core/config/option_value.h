@@ -34,7 +34,7 @@ tl::expected<void, std::string> check_range(const Options& options, const Option
 // As a TOML value: 4, "5ms", "64KiB", "caller", [0, 1].
 std::string format_value(const Options& options, const OptionRow& row);
 
-// "whole number", "size", "duration", "text", "path", "list of paths", "list of CPUs"; choices name themselves: "dispatcher".
+// "whole number", "size", "duration", "text", "path", "choice", "list of paths", "list of CPUs".
 std::string_view type_name(const OptionRow& row);
 
 // "from 4KiB to 1GiB", "at least 1", "0s to 1s"; empty where any value will do.
