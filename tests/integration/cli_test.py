@@ -104,11 +104,11 @@ def test_version_is_printed() -> None:
 def test_help_lists_the_subcommands_with_a_line_each() -> None:
     done = run("--help")
     assert done.returncode == 0
-    for name in ("demo", "call", "config", "bench"):
+    for name in ("demo", "call", "config", "doctor", "bench"):
         assert re.search(rf"^  {name} +\S.*$", done.stdout.decode(), re.MULTILINE)
 
 
-@pytest.mark.parametrize("name", ["demo", "call", "config", "bench"])
+@pytest.mark.parametrize("name", ["demo", "call", "config", "doctor", "bench"])
 def test_each_subcommand_has_help(name: str) -> None:
     done = run(name, "--help")
     assert done.returncode == 0
