@@ -1,4 +1,4 @@
-"""What `samovar doctor` asks an interpreter: `python -m samovar.doctor` prints one line of JSON. Needs no extension to do so."""
+"""What `samovar doctor` asks an interpreter: `python -m samovar.doctor` prints it as a line of JSON. Needs no extension."""
 
 from __future__ import annotations
 

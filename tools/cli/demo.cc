@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <string>
 #include <utility>
@@ -95,6 +96,8 @@ Result<void> tell(const DemoCommand& command, Progress& progress, const std::sha
   if (!scripts) return tl::unexpected(scripts.error());
 
   Options options = command.pool;
+  options.environment = Environment::ignore;  // the same everywhere, but for the interpreter
+  if (const char* named = std::getenv("SAMOVAR_PYTHON"); named && options.python.empty()) options.python = named;
   options.module = (*scripts / "digits.py").string();
   options.python_path = {scripts->string()};
   options.name = "samovar-demo";
