@@ -15,7 +15,7 @@ struct LaunchPlan {
   std::vector<std::pair<std::string, std::string>> environment;
 };
 
-// Fails: python_not_found, with the places that were looked at. Exported for `samovar doctor`; not installed.
-SAMOVAR_API Result<LaunchPlan> plan_launch(const Options& options);
+// Fails: python_not_found, with the places that were looked at.
+Result<LaunchPlan> plan_launch(const Options& options);
 
 }  // namespace samovar::core

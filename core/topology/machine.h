@@ -4,14 +4,12 @@
 #include <string>
 #include <vector>
 
-#include <samovar/api.h>
-
 namespace samovar::core {
 
 // Numbers of the logical CPUs this process may run on (affinity, cpuset and cgroup taken together), in order; never empty.
-SAMOVAR_API std::vector<int> usable_cpus();
+std::vector<int> usable_cpus();
 
-// Of the parts in which this process may run. For `samovar doctor`; exported, not installed.
+// Of the parts in which this process may run. For `samovar doctor`.
 struct Topology {
   unsigned cpus = 0;        // logical
   unsigned cores = 0;       // fewer than cpus where two share one
@@ -20,6 +18,6 @@ struct Topology {
   std::string cpu_model;    // or empty
 };
 
-SAMOVAR_API Topology topology();
+Topology topology();
 
 }  // namespace samovar::core

@@ -219,6 +219,35 @@ TEST_F(Config, a_pool_logs_what_the_environment_changed_and_what_it_does_not_kno
   EXPECT_FALSE(loaded.contain("SAMOVAR_PROFILE"));
 }
 
+TEST_F(Config, options_and_the_command_of_a_worker_are_explained_without_a_pool) {
+  setenv("SAMOVAR_PREFETCH", "6", 1);
+  Options chosen = *apply_environment(load({.profile = "test", .environment = Environment::ignore}));
+  chosen.timeout = 1s;
+  chosen.python = "/bin/sh";
+  const Result<Explanation> explanation = explain(chosen);
+  ASSERT_TRUE(explanation) << explanation.error().to_string();
+  EXPECT_EQ(explanation->profile, "test");
+  ASSERT_EQ(explanation->options.size(), core::option_table().size());
+  const auto told = [&](std::string_view name) {
+    for (const ExplainedOption& option : explanation->options) {
+      if (option.name == name) return option.value + " " + option.from;
+    }
+    return std::string("(missing)");
+  };
+  EXPECT_EQ(told("timeout"), "\"1s\" code");
+  EXPECT_EQ(told("workers"), "2 profile test");
+  EXPECT_EQ(told("prefetch"), "6 environment SAMOVAR_PREFETCH");
+  EXPECT_EQ(told("queue_limit"), "1000 default");
+
+  const Result<WorkerCommand> command = worker_command(chosen);
+  ASSERT_TRUE(command);
+  EXPECT_EQ(command->argv.front(), "/bin/sh");
+  chosen.lane_bytes = 5000;
+  EXPECT_EQ(explain(chosen).error().code, Code::invalid_option);
+  chosen.python = "/no/such";
+  EXPECT_EQ(worker_command(chosen).error().code, Code::python_not_found);
+}
+
 TEST_F(Config, what_is_assigned_after_the_environment_outranks_it) {
   setenv("SAMOVAR_PREFETCH", "6", 1);
   Options chosen = *apply_environment(options());

@@ -8,7 +8,8 @@
 #include <utility>
 #include <vector>
 
-#include "core/config/explain.h"
+#include <samovar/inspect.h>
+
 #include "tools/cli/commands.h"
 #include "tools/cli/configured.h"
 #include "tools/cli/failure.h"
@@ -29,17 +30,17 @@ struct ConfigCommand {
 };
 
 // "2 (of 0)": what is in force, and what it was made from.
-std::string value_of(const core::Explained& option) {
+std::string value_of(const ExplainedOption& option) {
   return option.in_force == option.value ? option.value : option.in_force + " (of " + option.value + ")";
 }
 
-void print_columns(const std::vector<core::Explained>& options) {
+void print_columns(const std::vector<ExplainedOption>& options) {
   struct Row {
     std::string name, value, from, doc;
   };
   std::vector<Row> rows;
   std::size_t widths[3] = {};
-  for (const core::Explained& option : options) {
+  for (const ExplainedOption& option : options) {
     std::string doc = option.doc;
     if (!option.default_means.empty()) doc += "; default: " + option.default_means;
     rows.push_back({option.name, value_of(option), option.from, std::move(doc)});
@@ -54,12 +55,12 @@ void print_columns(const std::vector<core::Explained>& options) {
   }
 }
 
-void print_json(const core::Explanation& explanation, const Configured& source) {
+void print_json(const Explanation& explanation, const Configured& source) {
   const auto parsed = [](const std::string& toml) {  // what format_value() writes is JSON, too
     return nlohmann::ordered_json::parse(toml, nullptr, false);
   };
   nlohmann::ordered_json options = nlohmann::ordered_json::array();
-  for (const core::Explained& option : explanation.options) {
+  for (const ExplainedOption& option : explanation.options) {
     options.push_back({{"name", option.name},
                        {"value", parsed(option.value)},
                        {"in_force", parsed(option.in_force)},
@@ -79,12 +80,12 @@ void print_json(const core::Explanation& explanation, const Configured& source) 
   std::printf("%s\n", document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
 }
 
-void print_toml(const core::Explanation& explanation) {
+void print_toml(const Explanation& explanation) {
   std::size_t width = 0;
-  for (const core::Explained& option : explanation.options) {
+  for (const ExplainedOption& option : explanation.options) {
     if (!option.is_default) width = std::max(width, option.name.size() + option.value.size());
   }
-  for (const core::Explained& option : explanation.options) {
+  for (const ExplainedOption& option : explanation.options) {
     const int padding = static_cast<int>(std::min<std::size_t>(width, 60));
     const std::string line = option.name + " = " + option.value;
     if (option.is_default) {
@@ -98,7 +99,7 @@ void print_toml(const core::Explanation& explanation) {
 int run_config(const ConfigCommand& command) {
   const Result<Options> options = load(command.source, {});
   if (!options) return report("config", options.error());
-  const Result<core::Explanation> explanation = core::explain(*options);
+  const Result<Explanation> explanation = explain(*options);
   if (!explanation) return report("config", explanation.error());
   for (const std::string& warning : explanation->warnings) std::fprintf(stderr, "samovar config: warning: %s\n", warning.c_str());
   if (command.check) {

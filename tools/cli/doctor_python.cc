@@ -5,7 +5,8 @@
 #include <utility>
 #include <vector>
 
-#include "core/supervision/launch_plan.h"
+#include <samovar/inspect.h>
+
 #include "ipc/layout.h"
 #include "tools/cli/child_process.h"
 #include "tools/cli/doctor.h"
@@ -27,10 +28,10 @@ struct Answer {
   std::string said;  // instead: the last line
 };
 
-Answer ask(const core::LaunchPlan& plan) {
+Answer ask(const WorkerCommand& command) {
   std::vector<std::string> environment;
-  for (const auto& [name, value] : plan.environment) environment.push_back(name + "=" + value);
-  auto process = ChildProcess::start({plan.argv.front(), "-c", kAsk}, environment);
+  for (const auto& [name, value] : command.environment) environment.push_back(name + "=" + value);
+  auto process = ChildProcess::start({command.argv.front(), "-c", kAsk}, environment);
   if (!process) return {.facts = {}, .said = process.error().message};
   process->close_stdin();
   Answer answer;
@@ -107,13 +108,13 @@ Finding examine_packages(const json& facts) {
 }  // namespace
 
 bool examine_python(Findings& findings, const Options& options) {
-  const Result<core::LaunchPlan> plan = core::plan_launch(options);
-  if (!plan) {
-    findings.push_back({Verdict::fail, "python", "interpreter", plan.error().message, "pools cannot start"});
+  const Result<WorkerCommand> command = worker_command(options);
+  if (!command) {
+    findings.push_back({Verdict::fail, "python", "interpreter", command.error().message, "pools cannot start"});
     return false;
   }
-  const std::string& python = plan->argv.front();
-  const Answer answer = ask(*plan);
+  const std::string& python = command->argv.front();
+  const Answer answer = ask(*command);
   if (!answer.facts.is_object()) {
     findings.push_back({Verdict::fail, "python", "interpreter", python + ": " + answer.said,
                         "pools cannot start: it does not run `python -m samovar.doctor`; is it Python, and is samovar on its path?"});

@@ -4,6 +4,7 @@
 #include <samovar/callback.h>
 #include <samovar/config.h>
 #include <samovar/error.h>
+#include <samovar/inspect.h>
 #include <samovar/options.h>
 #include <samovar/payload.h>
 #include <samovar/pool.h>
