@@ -1,4 +1,5 @@
 // The one place that wires: starts everything, and stops it in reverse.
+#include <samovar/config.h>
 #include <samovar/pool.h>
 
 #include <unistd.h>
@@ -6,6 +7,7 @@
 #include <utility>
 
 #include "core/arenas/request_arena.h"
+#include "core/config/origins.h"
 #include "core/dispatch/dispatcher.h"
 #include "core/dispatch/wake_set.h"
 #include "core/errors.h"
@@ -48,6 +50,11 @@ class PoolState {
 }  // namespace core
 
 Result<Pool> Pool::start(Options requested) {
+  if (requested.environment == Environment::apply) {
+    Result<Options> applied = apply_environment(std::move(requested));
+    if (!applied) return tl::unexpected(std::move(applied.error()));
+    requested = std::move(*applied);
+  }
   const std::vector<int> cpus = core::usable_cpus();
   Result<Options> options = core::resolve(std::move(requested), cpus);
   if (!options) return tl::unexpected(std::move(options.error()));
@@ -60,6 +67,9 @@ Result<Pool> Pool::start(Options requested) {
   if (!arena) return tl::unexpected(core::start_refused(arena.error(), "starting a pool"));
 
   auto state = std::make_unique<core::PoolState>(std::move(*options), std::move(*plan), std::move(*wake_set), std::move(*arena));
+  if (state->options.origins) {
+    for (const core::Note& note : state->options.origins->notes) state->log.write(note.level, note.line);
+  }
   Result<std::vector<std::string>> methods = state->supervisor.start_workers();
   if (!methods) return tl::unexpected(std::move(methods.error()));
 

@@ -28,6 +28,7 @@ class PoolState;
 
 class SAMOVAR_API Pool {
  public:
+  // SAMOVAR_* variables outrank `options`, unless options.environment says ignore; see config.h.
   // Starts the workers and returns when all of them are ready: imported, preloaded, and have answered a ping.
   // Blocks up to start_timeout. Fails: category configuration or system; nothing is left running.
   static Result<Pool> start(Options options);
