@@ -52,7 +52,7 @@ Result<Pool> Pool::start(Options requested) {
   if (!wake_set) return tl::unexpected(core::system_failure(wake_set.error(), "starting a pool"));
 
   auto state = std::make_unique<core::PoolState>(std::move(*options), std::move(*plan), std::move(*wake_set));
-  Result<std::vector<std::string>> methods = state->supervisor.start_workers();
+  Result<std::vector<ipc::Method>> methods = state->supervisor.start_workers();
   if (!methods) return tl::unexpected(std::move(methods.error()));
 
   state->dispatcher = std::make_unique<core::Dispatcher>(

@@ -23,14 +23,21 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
 
 }  // namespace
 
-MethodTable::MethodTable(std::vector<std::string> names) : names_(std::move(names)) {
-  for (std::size_t i = 0; i < names_.size(); ++i) numbers_.emplace(names_[i], static_cast<int>(i));
+MethodTable::MethodTable(std::vector<ipc::Method> methods) : methods_(std::move(methods)) {
+  for (std::size_t i = 0; i < methods_.size(); ++i) numbers_.emplace(methods_[i].name, static_cast<int>(i));
+}
+
+std::vector<std::string> MethodTable::names() const {
+  std::vector<std::string> names;
+  for (const ipc::Method& method : methods_) names.push_back(method.name);
+  return names;
 }
 
 std::string_view MethodTable::nearest(std::string_view name) const {
   std::string_view best;
   std::size_t best_distance = std::max<std::size_t>(2, name.size() / 3) + 1;
-  for (const std::string& candidate : names_) {
+  for (const ipc::Method& method : methods_) {
+    const std::string_view candidate = method.name;
     if (name.size() > 256 || candidate.size() > 256) continue;  // names, not novels
     if (const std::size_t distance = edit_distance(name, candidate); distance < best_distance) {
       best = candidate;

@@ -190,7 +190,7 @@ void WorkerLoop::answer(const Method& method, const ipc::Request& request, PyObj
     if (size > end_.payload_bytes_max()) [[unlikely]] {
       return fail(request, {ipc::FailureCode::result_too_large,
                             {},
-                            "the result of " + method.name + " is " + std::to_string(size) + " bytes, and " +
+                            "the result of " + method.described.name + " is " + std::to_string(size) + " bytes, and " +
                                 std::to_string(end_.payload_bytes_max()) +
                                 " is the most that fits into a record: return less, or start the pool with a larger inline_bytes_max",
                             {}});

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "ipc/channel.h"
+#include "ipc/handshake.h"
 #include "python_ext/native/context.h"
 #include "python_ext/native/errors.h"
 #include "python_ext/native/payload_view.h"
@@ -23,7 +24,7 @@
 namespace samovar::python {
 
 struct Method {
-  std::string name;
+  ipc::Method described;  // as the host is told of it
   Ref function;
   bool wants_ctx = false;
 };

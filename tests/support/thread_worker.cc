@@ -39,7 +39,7 @@ std::byte* writable(ipc::HostEnd& channel) {
 
 }  // namespace
 
-std::vector<std::string> method_names() { return {"echo", "sleep", "fail", "hold"}; }
+std::vector<ipc::Method> methods() { return {{.name = "echo"}, {.name = "sleep"}, {.name = "fail"}, {.name = "hold"}}; }
 
 // --- ThreadWorker ---------------------------------------------------------------------------------------------------------
 
@@ -216,7 +216,7 @@ Options fleet_options(unsigned workers, Dispatcher dispatcher) {
 
 Fleet::Fleet(Options options, Plan plan)
     : options_(std::move(options)), plan_(std::move(plan)), wake_set_(core::WakeSet::create().value()), slots_(options_.workers) {
-  dispatcher_ = std::make_unique<core::Dispatcher>(options_, core::MethodTable(method_names()), counters_, *wake_set_, bell_,
+  dispatcher_ = std::make_unique<core::Dispatcher>(options_, core::MethodTable(methods()), counters_, *wake_set_, bell_,
                                                    plan_.cores, [this](const core::DutyCycle::Violation& violation) {
                                                      std::lock_guard lock(mutex_);
                                                      violations_.push_back(violation.what);

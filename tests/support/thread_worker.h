@@ -32,7 +32,7 @@ enum class Method : std::uint16_t {
   fail = 3,   // an exception: ValueError("no luck")
   hold = 4,   // runs until release(), revoked or dead; then as echo
 };
-std::vector<std::string> method_names();  // "echo", "sleep", "fail", "hold"
+std::vector<ipc::Method> methods();  // "echo", "sleep", "fail", "hold"
 
 // Where a worker dies, as if by SIGKILL at that instruction.
 enum class Point {
