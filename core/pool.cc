@@ -84,6 +84,16 @@ Result<void> Pool::submit(std::string_view method, const Payload& payload, Callb
   return state_->dispatcher->submit(method, payload, std::move(done), options);
 }
 
+detail::MethodTarget Pool::resolve(std::string_view name, std::size_t arguments) const {
+  core::Dispatcher& dispatcher = *state_->dispatcher;
+  const Result<std::uint32_t> number = dispatcher.find(name);
+  if (!number) return {.error = std::make_shared<const Error>(number.error())};
+  const ipc::Method& method = dispatcher.methods().method(*number);
+  const bool fits = method.keyword.empty() && arguments >= method.positional_min && arguments <= method.positional_max;
+  if (!fits) return {.error = std::make_shared<const Error>(core::wrong_arity(method, arguments))};
+  return {.dispatcher = &dispatcher, .number = *number, .error = {}};
+}
+
 std::size_t Pool::poll() { return state_->dispatcher->poll(); }
 
 int Pool::completion_fd() const { return state_->wake_set->completion_fd(); }

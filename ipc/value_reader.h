@@ -33,7 +33,7 @@ class ValueReader {
 
   // Returns nullptr, or what is wrong; failed_at() then says near which byte.
   const char* read(Object& out) {
-    Slot root;
+    Slot root{};
     if (const char* what = slots_.find_root(root)) return what;
     return read_slot(root, 0, out);
   }

@@ -52,12 +52,13 @@ Dispatcher::~Dispatcher() {
 
 // --- the ways into the pool ---------------------------------------------------------------------------------------------
 
-Result<Call*> Dispatcher::prepare(std::string_view method, const Payload& payload, const CallOptions& options) {
+Result<std::uint32_t> Dispatcher::find(std::string_view method) const {
   const int number = methods_.find(method);
-  if (number < 0) {
-    counters_.rejected.add();
-    return tl::unexpected(unknown_method(method, methods_.nearest(method), options_.module));
-  }
+  if (number >= 0) return static_cast<std::uint32_t>(number);
+  return tl::unexpected(unknown_method(method, methods_.nearest(method), options_.module));
+}
+
+Result<Call*> Dispatcher::prepare(std::uint32_t method, const Payload& payload, const CallOptions& options) {
   if (!payload.error().empty()) {
     counters_.rejected.add();
     return tl::unexpected(make_error(Category::request, Code::invalid_payload, payload.error()));
@@ -72,7 +73,7 @@ Result<Call*> Dispatcher::prepare(std::string_view method, const Payload& payloa
     return tl::unexpected(make_error(Category::resource, Code::queue_full, "no memory for another call; drop replies you hold"));
   }
   call->owner = this;
-  call->method = static_cast<std::uint32_t>(number);
+  call->method = method;
   call->kind = static_cast<ipc::Kind>(payload.kind());
   call->timed = options.timed;
   call->idempotent = options.idempotent;
@@ -136,6 +137,13 @@ void Dispatcher::enqueue(Call& call) {
 }
 
 Result<Reply> Dispatcher::call(std::string_view method, const Payload& payload, const CallOptions& options) {
+  const int number = methods_.find(method);
+  if (number >= 0) [[likely]] return call(static_cast<std::uint32_t>(number), payload, options);
+  counters_.rejected.add();
+  return tl::unexpected(find(method).error());
+}
+
+Result<Reply> Dispatcher::call(std::uint32_t method, const Payload& payload, const CallOptions& options) {
   Result<Call*> prepared = prepare(method, payload, options);
   if (!prepared) return tl::unexpected(std::move(prepared.error()));
   Call& call = **prepared;
@@ -158,7 +166,12 @@ Result<Reply> Dispatcher::call(std::string_view method, const Payload& payload, 
 }
 
 Result<void> Dispatcher::submit(std::string_view method, const Payload& payload, Callback done, const CallOptions& options) {
-  Result<Call*> prepared = prepare(method, payload, options);
+  const int number = methods_.find(method);
+  if (number < 0) {
+    counters_.rejected.add();
+    return tl::unexpected(find(method).error());
+  }
+  Result<Call*> prepared = prepare(static_cast<std::uint32_t>(number), payload, options);
   if (!prepared) return tl::unexpected(std::move(prepared.error()));
   Call& call = **prepared;
   if (!call.payload.empty()) {

@@ -45,7 +45,11 @@ class Dispatcher final : private Call::Owner {
              unsigned cores, KillWorker kill_worker);
   ~Dispatcher();
 
+  // The number of a method in methods().
+  Result<std::uint32_t> find(std::string_view method) const;
+
   Result<Reply> call(std::string_view method, const Payload& payload, const CallOptions& options);
+  Result<Reply> call(std::uint32_t method, const Payload& payload, const CallOptions& options);
   Result<void> submit(std::string_view method, const Payload& payload, Callback done, const CallOptions& options);
   std::size_t poll();
 
@@ -82,7 +86,7 @@ class Dispatcher final : private Call::Owner {
   };
 
   // The ways into the pool.
-  Result<Call*> prepare(std::string_view method, const Payload& payload, const CallOptions& options);
+  Result<Call*> prepare(std::uint32_t method, const Payload& payload, const CallOptions& options);
   Result<void> admit(Call& call, const CallOptions& options);
   bool enter_directly(Call& call);  // requires: claimed; true: entered, and this thread holds the token
   void enqueue(Call& call);

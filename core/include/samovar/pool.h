@@ -9,11 +9,13 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <samovar/api.h>
 #include <samovar/callback.h>
 #include <samovar/error.h>
+#include <samovar/method.h>
 #include <samovar/options.h>
 #include <samovar/payload.h>
 #include <samovar/reply.h>
@@ -44,6 +46,13 @@ class SAMOVAR_API Pool {
   [[nodiscard]] Result<void> submit(std::string_view method, const Payload& payload, Callback done,
                                     const CallOptions& options = {});
 
+  // A typed handle of a method: method<double(std::string_view, std::int64_t)>("price"). Looks it up, once, and checks that its
+  // function takes that many arguments; Method::error() tells, and so does each call. It must not outlive the pool.
+  template <typename Signature>
+  Method<Signature> method(std::string_view name, CallOptions options = {}) const {
+    return Method<Signature>(resolve(name, arity(static_cast<Signature*>(nullptr))), std::move(options));
+  }
+
   // Moves calls and replies on and runs callbacks of finished calls. Returns how many it ran. When it finds nothing to do
   // it arms completion_fd() and looks once more. Does not block.
   std::size_t poll();
@@ -60,6 +69,12 @@ class SAMOVAR_API Pool {
   const Options& options() const;  // as they are in force: defaults resolved
 
  private:
+  template <typename R, typename... Args>
+  static constexpr std::size_t arity(R (*)(Args...)) {
+    return sizeof...(Args);
+  }
+  detail::MethodTarget resolve(std::string_view name, std::size_t arguments) const;
+
   explicit Pool(std::unique_ptr<core::PoolState> state);
   std::unique_ptr<core::PoolState> state_;
 };

@@ -2,7 +2,11 @@
 #pragma once
 
 #include <samovar/callback.h>
+#include <samovar/convert.h>
+#include <samovar/decoder.h>
+#include <samovar/encoder.h>
 #include <samovar/error.h>
+#include <samovar/method.h>
 #include <samovar/options.h>
 #include <samovar/payload.h>
 #include <samovar/pool.h>
