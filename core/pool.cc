@@ -27,6 +27,7 @@ class PoolState {
     if (!dispatcher) return;
     dispatcher->drain(ipc::now_ns());
     supervisor.stop();
+    dispatcher->tell_the_rest();  // before it is gone: who is told may use the pool, and learns that it has stopped
     dispatcher.reset();
   }
 
@@ -82,6 +83,18 @@ Result<Reply> Pool::call(std::string_view method, const Payload& payload, const 
 
 Result<void> Pool::submit(std::string_view method, const Payload& payload, Callback done, const CallOptions& options) {
   return state_->dispatcher->submit(method, payload, std::move(done), options);
+}
+
+AsyncCall Pool::async_call(std::string_view method, const Payload& payload, const CallOptions& options) {
+  return state_->dispatcher->async_call(method, payload, options);
+}
+
+std::vector<Result<Reply>> Pool::call_many(std::span<const Request> requests, const CallOptions& options) {
+  return state_->dispatcher->call_many(requests, options);
+}
+
+std::vector<Result<Reply>> Pool::call_many(std::string_view method, std::span<const Payload> payloads, const CallOptions& options) {
+  return state_->dispatcher->call_many(method, payloads, options);
 }
 
 detail::MethodTarget Pool::resolve(std::string_view name, std::size_t arguments) const {

@@ -16,12 +16,15 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <thread>
 #include <vector>
 
+#include <samovar/async.h>
 #include <samovar/callback.h>
 #include <samovar/options.h>
+#include <samovar/request.h>
 
 #include "core/dispatch/bell.h"
 #include "core/dispatch/call.h"
@@ -51,6 +54,10 @@ class Dispatcher final : private Call::Owner {
   Result<Reply> call(std::string_view method, const Payload& payload, const CallOptions& options);
   Result<Reply> call(std::uint32_t method, const Payload& payload, const CallOptions& options);
   Result<void> submit(std::string_view method, const Payload& payload, Callback done, const CallOptions& options);
+  AsyncCall async_call(std::string_view method, const Payload& payload, const CallOptions& options);
+  AsyncCall async_call(std::uint32_t method, const Payload& payload, const CallOptions& options);
+  std::vector<Result<Reply>> call_many(std::span<const Request> requests, const CallOptions& options);
+  std::vector<Result<Reply>> call_many(std::string_view method, std::span<const Payload> payloads, const CallOptions& options);
   std::size_t poll();
 
   // By the supervisor. attach() and detach() take effect in the next duty cycle, which they start where nobody is in charge.
@@ -65,6 +72,9 @@ class Dispatcher final : private Call::Owner {
   void drain(std::int64_t until_ns);
   void stop_pinned();
 
+  // After drain() and the workers' end: tells whoever has submitted or awaits a call, though nobody polls.
+  void tell_the_rest();
+
   const MethodTable& methods() const { return methods_; }
   std::uint32_t queued() const { return queue_.size(); }
   std::uint64_t accepted() const { return queue_.admitted(); }
@@ -78,6 +88,8 @@ class Dispatcher final : private Call::Owner {
     Death death;
   };
 
+  struct Batch;  // batch.cc
+
   enum Attention : std::uint32_t {
     kMail = 1,       // the supervisor brings or takes a worker
     kAbandoned = 2,  // calls have got their outcome outside the duty cycle
@@ -86,16 +98,26 @@ class Dispatcher final : private Call::Owner {
   };
 
   // The ways into the pool.
+  std::int64_t deadline_of(const CallOptions& options) const;
   Result<Call*> prepare(std::uint32_t method, const Payload& payload, const CallOptions& options);
-  Result<void> admit(Call& call, const CallOptions& options);
+  Result<void> admit(Call& call, const CallOptions& options, Batch* batch = nullptr);  // `batch`: whose call it is
   bool enter_directly(Call& call);  // requires: claimed; true: entered, and this thread holds the token
   void enqueue(Call& call);
+  enum class Told { by_callback, by_resuming };
+  Result<Call*> start(std::uint32_t method, const Payload& payload, const CallOptions& options, Told told, Callback done);
   void arm_stop(Call& call, const std::stop_token& stop);
+
+  // The ways of call_many(). `At` tells of call i its method's number, or why it has none, and its payload.
+  template <typename At>
+  std::vector<Result<Reply>> run_batch(std::size_t count, const CallOptions& options, At&& at);
+  void send_in_batch(Call& call, const std::stop_token& stop);
+  void await_room(Batch* batch, Call& call);
 
   // The waiting of call().
   enum class Holding : bool { no, yes };
   void wait(Call& call, Holding token);
-  bool work_until_done(Call& call);          // holds the token; whether the call is done
+  enum class Until { done, done_or_room };   // room in the queue
+  bool work_until_done(Call& call, Until until = Until::done);  // holds the token; whether it came to that
   void sleep_as_sentinel(Call& call);        // holds the token, gives it up
   void sleep_as_waiter(Call& call);
   bool spin_on(Call& call);
@@ -115,6 +137,7 @@ class Dispatcher final : private Call::Owner {
   bool may_spin() const { return duty_.busy_workers() < cores_; }
 
   std::size_t run_ready() noexcept;
+  void resume(Call& call);
   void run_pinned();
 
   const Options& options_;

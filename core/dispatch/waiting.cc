@@ -39,7 +39,8 @@ void Dispatcher::wait(Call& call, Holding token) {
   if (!token_.is_held()) waiters_.wake_one_unless_sentinel();
 }
 
-bool Dispatcher::work_until_done(Call& call) {
+bool Dispatcher::work_until_done(Call& call, Until until) {
+  const auto reached = [&] { return call.is_done() || (until == Until::done_or_room && queue_.has_room()); };
   if (duty_.announced_asleep() && !waiters_.has_sentinel() && !armed_.load(std::memory_order_relaxed)) {
     duty_.announce_asleep(false);
   }
@@ -53,9 +54,9 @@ bool Dispatcher::work_until_done(Call& call) {
       return false;
     }
     turn();
-    return call.is_done();
+    return reached();
   };
-  return call.is_done() || spin_.spin(done, [this] { return may_spin(); }) || call.is_done();
+  return reached() || spin_.spin(done, [this] { return may_spin(); }) || reached();
 }
 
 void Dispatcher::sleep_as_sentinel(Call& call) {

@@ -17,6 +17,7 @@
 #include <utility>
 
 #include <samovar/api.h>
+#include <samovar/async.h>
 #include <samovar/convert.h>
 #include <samovar/error.h>
 #include <samovar/options.h>
@@ -39,6 +40,7 @@ struct MethodTarget {
 };
 
 SAMOVAR_API Result<Reply> call_method(const MethodTarget& target, Encoder& arguments, const CallOptions& options);
+SAMOVAR_API AsyncCall async_method(const MethodTarget& target, Encoder& arguments, const CallOptions& options);
 SAMOVAR_API Error conversion_threw(const MethodTarget& target, const char* what);
 
 // Reads a result by `read`, which gets a T at `out`.
@@ -64,6 +66,27 @@ Result<R> result_of(const MethodTarget& target, Result<Reply> reply) {
 
 }  // namespace detail
 
+// A typed call that a coroutine awaits; see AsyncCall.
+template <typename R>
+class TypedCall {
+ public:
+  TypedCall(detail::MethodTarget target, AsyncCall call) : target_(std::move(target)), call_(std::move(call)) {}
+
+  bool await_ready() const noexcept { return call_.await_ready(); }
+  bool await_suspend(std::coroutine_handle<> handle) noexcept { return call_.await_suspend(handle); }
+  bool suspend(detail::Awaiting awaiting) noexcept { return call_.suspend(awaiting); }
+  Result<R> await_resume() { return detail::result_of<R>(target_, call_.await_resume()); }
+
+  template <ResumeExecutor Executor>
+  [[nodiscard]] ResumedOn<TypedCall, Executor> resume_on(Executor executor) && {
+    return {std::move(*this), std::move(executor)};
+  }
+
+ private:
+  detail::MethodTarget target_;
+  AsyncCall call_;
+};
+
 template <typename Signature>
 class Method;
 
@@ -80,6 +103,19 @@ class Method<R(Args...)> {
       return detail::result_of<R>(target_, detail::call_method(target_, encoder, options_));
     } catch (const std::exception& thrown) {  // by a Converter, or for want of memory
       return tl::unexpected(detail::conversion_threw(target_, thrown.what()));
+    }
+  }
+
+  // Sends the call, for a coroutine to await: `Result<R> r = co_await price.async("EURUSD", 1)`. Keeps nothing of the arguments.
+  // Fails as the call above does, when awaited.
+  [[nodiscard]] TypedCall<R> async(const std::remove_cvref_t<Args>&... arguments) const {
+    if (target_.error) return {target_, AsyncCall(*target_.error)};
+    try {
+      Encoder encoder(sizeof...(Args));
+      (encoder.argument(arguments), ...);
+      return {target_, detail::async_method(target_, encoder, options_)};
+    } catch (const std::exception& thrown) {
+      return {target_, AsyncCall(detail::conversion_threw(target_, thrown.what()))};
     }
   }
 

@@ -7,18 +7,21 @@
 
 #include <cstddef>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include <samovar/api.h>
+#include <samovar/async.h>
 #include <samovar/callback.h>
 #include <samovar/error.h>
 #include <samovar/method.h>
 #include <samovar/options.h>
 #include <samovar/payload.h>
 #include <samovar/reply.h>
+#include <samovar/request.h>
 #include <samovar/stats.h>
 
 namespace samovar {
@@ -45,6 +48,15 @@ class SAMOVAR_API Pool {
   // `done` must not throw. Copies the payload. Fails: unknown_method, payload_too_large, invalid_payload, queue_full, pool_stopped.
   [[nodiscard]] Result<void> submit(std::string_view method, const Payload& payload, Callback done,
                                     const CallOptions& options = {});
+
+  // Sends a call that a coroutine awaits; async.h says where it goes on. Copies the payload. Fails as submit() does, when awaited.
+  [[nodiscard]] AsyncCall async_call(std::string_view method, const Payload& payload = {}, const CallOptions& options = {});
+
+  // Makes all calls, as many at once as the workers can take, and waits for their outcomes, which are in the order of the calls. The
+  // queue's limit makes it wait, not fail. `options` hold for the batch as a whole: one deadline, one stop_token. Blocks up to the
+  // deadline. Memory: one reply each; at most 1,048,576 at a time in a pool.
+  std::vector<Result<Reply>> call_many(std::span<const Request> requests, const CallOptions& options = {});
+  std::vector<Result<Reply>> call_many(std::string_view method, std::span<const Payload> payloads, const CallOptions& options = {});
 
   // A typed handle of a method: method<double(std::string_view, std::int64_t)>("price"). Looks it up, once, and checks that its
   // function takes that many arguments; Method::error() tells, and so does each call. It must not outlive the pool.

@@ -1,6 +1,7 @@
 // The whole of Samovar's C++ interface.
 #pragma once
 
+#include <samovar/async.h>
 #include <samovar/callback.h>
 #include <samovar/convert.h>
 #include <samovar/decoder.h>
@@ -11,5 +12,6 @@
 #include <samovar/payload.h>
 #include <samovar/pool.h>
 #include <samovar/reply.h>
+#include <samovar/request.h>
 #include <samovar/stats.h>
 #include <samovar/value.h>
