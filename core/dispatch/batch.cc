@@ -102,8 +102,8 @@ void Dispatcher::await_room(Batch* batch, Call& call) {
     await_progress(call.deadline_ns);
   } else if (work_until_done(*own, Until::done_or_room)) {
     release_token();
-  } else {
-    sleep_as_sentinel(*own);  // it can be woken, since it waits for a call
+  } else if (!sleep_as_sentinel(*own)) {  // which any worker wakes
+    await_progress(call.deadline_ns);
   }
 }
 

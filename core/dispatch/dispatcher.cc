@@ -266,17 +266,32 @@ std::size_t Dispatcher::poll() {
   return run_ready();
 }
 
+// What a poll() of this thread has taken to tell, and has not come to. A poll() from within a callback or a coroutine goes on with it:
+// it may be waiting for just that.
+struct Dispatcher::Telling {
+  const Dispatcher* of;
+  Telling* outer;
+  Call* rest;
+};
+
+constinit thread_local Dispatcher::Telling* Dispatcher::telling = nullptr;
+
 // Not to be left by an exception of a callback: those behind it would never be told.
 std::size_t Dispatcher::run_ready() noexcept {
-  Call* first;
-  {
+  Telling here{.of = this, .outer = telling, .rest = nullptr};
+  for (Telling* outer = here.outer; outer && !here.rest; outer = outer->outer) {
+    if (outer->of == this) here.rest = std::exchange(outer->rest, nullptr);
+  }
+  if (!here.rest) {
     std::lock_guard lock(ready_mutex_);
-    first = std::exchange(ready_first_, nullptr);
+    here.rest = std::exchange(ready_first_, nullptr);
     ready_last_ = nullptr;
   }
+  if (!here.rest) return 0;
+  telling = &here;
   std::size_t ran = 0;
-  while (Call* call = first) {
-    first = call->next_ready;
+  while (Call* call = here.rest) {
+    here.rest = call->next_ready;
     while (!call->stop_armed.load(std::memory_order_acquire)) ipc::cpu_pause();
     call->on_stop.reset();
     ++ran;
@@ -288,6 +303,7 @@ std::size_t Dispatcher::run_ready() noexcept {
     Result<Reply> outcome = call->take_outcome();
     if (callback) callback(std::move(outcome));
   }
+  telling = here.outer;
   return ran;
 }
 

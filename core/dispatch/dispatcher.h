@@ -118,7 +118,7 @@ class Dispatcher final : private Call::Owner {
   void wait(Call& call, Holding token);
   enum class Until { done, done_or_room };   // room in the queue
   bool work_until_done(Call& call, Until until = Until::done);  // holds the token; whether it came to that
-  void sleep_as_sentinel(Call& call);        // holds the token, gives it up
+  bool sleep_as_sentinel(Call& call);        // holds the token, gives it up; false: another is, and this has not slept
   void sleep_as_waiter(Call& call);
   bool spin_on(Call& call);
   bool give_up_if_due(Call& call);           // the caller's own deadline
@@ -136,6 +136,8 @@ class Dispatcher final : private Call::Owner {
   void await_progress(std::int64_t until_ns);
   bool may_spin() const { return duty_.busy_workers() < cores_; }
 
+  struct Telling;
+  static thread_local Telling* telling;
   std::size_t run_ready() noexcept;
   void resume(Call& call);
   void run_pinned();
