@@ -12,6 +12,11 @@ def noop(payload):
 
 
 @samovar.method
+def price(symbol, quantity):
+    return 1.0842
+
+
+@samovar.method
 def pid():
     return os.getpid()
 

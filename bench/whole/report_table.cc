@@ -120,6 +120,12 @@ std::string to_table(const Figures& f) {
   series_row(out, "call, 1024 B", f.call_1024, floor, 1, 0);
   series_row(out, "call, 4096 B", f.call_4096, floor, 1, 0);
 
+  if (f.call_beside_interfaces.series.measured()) {
+    series_head(out, "ways to call, ns", "call");
+    series_row(out, "call, 64 B", f.call_beside_interfaces, f.call_beside_interfaces.series, 1, 0);
+    series_row(out, "typed, (str, int) -> float", f.typed_call, f.call_beside_interfaces.series, 1, 0);
+    series_row(out, "co_await, 64 B", f.awaited_call, f.call_beside_interfaces.series, 1, 0);
+  }
   if (f.parked_call.series.measured() || !f.parked_call.error.empty()) {
     series_head(out, "wake-ups, us", "futex");
     series_row(out, "futex there and back", f.futex_floor, f.futex_floor.series, 1000, 1);

@@ -12,7 +12,7 @@
 namespace samovar::bench {
 
 // Names for --only.
-inline const std::vector<std::string> kSections{"floor", "bare", "call", "throughput", "wake", "peers", "idle"};
+inline const std::vector<std::string> kSections{"floor", "bare", "call", "interfaces", "throughput", "wake", "peers", "idle"};
 
 enum class Length { full, quick };  // quick: within 40 s
 
