@@ -11,6 +11,9 @@
 // An AsyncCall that is destroyed before its outcome was taken, alone or with its suspended coroutine, cancels the call, and nothing
 // resumes any more. To be destroyed by the thread that polls, or by another while none does. A pool that ends resumes its
 // coroutines: calls left end in pool_stopped.
+//
+// GCC 12 cannot compile a braced list inside a co_await expression: make `arguments({"EURUSD", 1})` in the line before, or use a typed
+// method.
 #pragma once
 
 #include <concepts>
