@@ -17,7 +17,12 @@ flatbuffers::Offset<void> pack(flatbuffers::FlatBufferBuilder& b, const Hello& m
 
 flatbuffers::Offset<void> pack(flatbuffers::FlatBufferBuilder& b, const Ready& m) {
   std::vector<flatbuffers::Offset<wire::Method>> methods;
-  for (const std::string& name : m.methods) methods.push_back(wire::CreateMethod(b, b.CreateString(name)));
+  for (const Method& method : m.methods) {
+    const auto name = b.CreateString(method.name);
+    const auto keyword = b.CreateString(method.keyword);
+    methods.push_back(wire::CreateMethod(b, name, method.positional_min, method.positional_max, keyword,
+                                         b.CreateString(method.signature)));
+  }
   const auto python = b.CreateString(m.python);
   return wire::CreateReady(b, m.layout_hash, python, b.CreateVector(methods)).Union();
 }
@@ -54,7 +59,13 @@ Hello unpack(const wire::Hello& m) {
 Ready unpack(const wire::Ready& m) {
   Ready ready{.layout_hash = m.layout_hash(), .python = text(m.python())};
   if (m.methods()) {
-    for (const wire::Method* method : *m.methods()) ready.methods.push_back(text(method->name()));
+    for (const wire::Method* method : *m.methods()) {
+      ready.methods.push_back({.name = text(method->name()),
+                               .positional_min = method->positional_min(),
+                               .positional_max = method->positional_max(),
+                               .keyword = text(method->keyword()),
+                               .signature = text(method->signature())});
+    }
   }
   return ready;
 }
