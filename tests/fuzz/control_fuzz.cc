@@ -1,4 +1,4 @@
-// Control messages, as both ends of a worker's socket read them: any bytes are refused with a sentence, or go there and back.
+// Control messages, as both ends of a worker's socket read them: any bytes are refused with a reason, or go there and back.
 #include <limits>
 
 #include "ipc/handshake.h"

@@ -60,7 +60,9 @@ Input read_hex(const std::string& path) {
     if (line.size() % 2 != 0 || line.find_first_not_of("0123456789abcdefABCDEF") != std::string::npos) {
       throw std::runtime_error(path + " is not hex: " + line);
     }
-    for (std::size_t i = 0; i < line.size(); i += 2) input.push_back(static_cast<std::uint8_t>(std::stoi(line.substr(i, 2), nullptr, 16)));
+    for (std::size_t i = 0; i < line.size(); i += 2) {
+      input.push_back(static_cast<std::uint8_t>(std::stoi(line.substr(i, 2), nullptr, 16)));
+    }
   }
   return input;
 }
@@ -98,9 +100,16 @@ class Mutator {
         std::memcpy(input.data() + at, &value, width);
         break;
       }
-      case 3: input.insert(input.begin() + at, static_cast<std::uint8_t>(random_())); break;
-      case 4: input.erase(input.begin() + at, input.begin() + at + static_cast<Input::difference_type>(below(std::min<std::size_t>(left, 8) + 1))); break;
-      case 5: input.resize(static_cast<std::size_t>(at)); break;
+      case 3:
+        input.insert(input.begin() + at, static_cast<std::uint8_t>(random_()));
+        break;
+      case 4:
+        input.erase(input.begin() + at,
+                    input.begin() + at + static_cast<Input::difference_type>(below(std::min<std::size_t>(left, 8) + 1)));
+        break;
+      case 5:
+        input.resize(static_cast<std::size_t>(at));
+        break;
       case 6: {  // a part of this one again
         const Input part(input.begin() + at, input.begin() + at + static_cast<Input::difference_type>(below(left + 1)));
         input.insert(input.begin() + static_cast<Input::difference_type>(below(input.size() + 1)), part.begin(), part.end());

@@ -1,5 +1,5 @@
-// What a peer's lane holds, and what follows from it: the envelope of a response (host) or request (worker), then its payload as an
-// error, a value or text. Any bytes are refused, or lie within the record and mean what the generated code says.
+// What a peer's lane holds, and what follows from it: the envelope of a response (host) or request (worker), then its payload
+// as an error or a value. Any bytes are refused, or lie within the record and mean what the generated code says.
 #include <samovar_wire/error_generated.h>
 #include <samovar_wire/request_generated.h>
 #include <samovar_wire/response_generated.h>
@@ -41,7 +41,8 @@ Input foreign_response() {
 }
 
 void expect_within(std::span<const std::byte> message, std::span<const std::byte> payload) {
-  expect(payload.empty() || (payload.data() >= message.data() && payload.data() + payload.size() <= message.data() + message.size()),
+  expect(payload.empty() ||
+             (payload.data() >= message.data() && payload.data() + payload.size() <= message.data() + message.size()),
          "the payload lies within the record");
 }
 
@@ -50,9 +51,10 @@ void expect_within(std::span<const std::byte> message, std::span<const std::byte
 std::vector<Input> seeds() {
   std::vector<Input> inputs;
   const auto respond = [&inputs](ipc::Kind kind, ipc::Status status, const Input& payload) {
-    inputs.push_back(written(ipc::Response{.call_id = 1, .service_ns = 2, .kind = kind, .status = status,
-                                           .payload = std::as_bytes(std::span(payload))},
-                             ipc::write_response));
+    inputs.push_back(written(
+        ipc::Response{
+            .call_id = 1, .service_ns = 2, .kind = kind, .status = status, .payload = std::as_bytes(std::span(payload))},
+        ipc::write_response));
   };
   respond(ipc::Kind::none, ipc::Status::ok, {});
   respond(ipc::Kind::none, ipc::Status::skipped, {});
@@ -64,8 +66,12 @@ std::vector<Input> seeds() {
   for (const Input& value : value_seeds()) respond(ipc::Kind::value, ipc::Status::ok, value);
   inputs.push_back(foreign_response());
   const Input arguments = value_seeds().back();
-  inputs.push_back(written(ipc::Request{.call_id = 1, .deadline_ns = 2, .method = 3, .kind = ipc::Kind::arguments,
-                                        .flags = ipc::kRequestTimed, .payload = std::as_bytes(std::span(arguments))},
+  inputs.push_back(written(ipc::Request{.call_id = 1,
+                                        .deadline_ns = 2,
+                                        .method = 3,
+                                        .kind = ipc::Kind::arguments,
+                                        .flags = ipc::kRequestTimed,
+                                        .payload = std::as_bytes(std::span(arguments))},
                            ipc::write_request));
   return inputs;
 }
@@ -92,7 +98,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (response.status == ipc::Status::failed) {
       const Error error = core::method_failed("method", response.payload);
       expect(!error.message.empty(), "a failure has a message");
-      expect(error.to_string() == core::method_failed("method", copy).to_string(), "it does not depend on what lies beside it");
+      expect(error.to_string() == core::method_failed("method", copy).to_string(),
+             "it does not depend on what lies beside it");
     } else if (response.kind == ipc::Kind::value) {
       const auto value = core::decode_value(response.payload);
       const auto of_copy = core::decode_value(copy);

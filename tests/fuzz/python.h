@@ -22,7 +22,8 @@ inline void start_python() {
     PyConfig_InitIsolatedConfig(&config);
     config.install_signal_handlers = 0;
     config.site_import = 0;
-    const bool failed = PyStatus_Exception(Py_PreInitialize(&before)) || PyStatus_Exception(Py_InitializeFromConfig(&config));
+    const bool failed =
+        PyStatus_Exception(Py_PreInitialize(&before)) || PyStatus_Exception(Py_InitializeFromConfig(&config));
     PyConfig_Clear(&config);
     expect(!failed, "Python starts");
     return true;

@@ -1,5 +1,5 @@
-// The worker's decoder of values: any bytes are refused with a ValueError, or become an object that goes there and back. Host and
-// worker refuse the same bytes, and encode what they decoded alike.
+// The worker's decoder of values: any bytes are refused with a ValueError, or become an object that goes there and back.
+// Host and worker refuse the same bytes, and encode what they decoded alike.
 #include "tests/fuzz/python.h"
 
 #include <span>

@@ -1,5 +1,5 @@
-// The worker's encoder of values: objects of any shape, made from the input, are refused with an exception of the contract's, or come
-// back as what they were: a tuple as a list, a bytearray or memoryview as bytes.
+// The worker's encoder of values: objects of any shape, made from the input, are refused with an exception of the contract's,
+// or come back as what they were: a tuple as a list, a bytearray or memoryview as bytes.
 #include "tests/fuzz/python.h"
 
 #include <algorithm>
@@ -119,11 +119,16 @@ class Machine {
   void step() {
     const std::uint8_t code = byte();
     switch (code % 24) {
-      case 0: return push(Py_NewRef(Py_None));
-      case 1: return push(Py_NewRef(code < 128 ? Py_False : Py_True));
-      case 2: return push(PyLong_FromLong(static_cast<std::int8_t>(byte())));
-      case 3: return push(PyLong_FromLongLong(number<std::int64_t>()));
-      case 4: return push(PyFloat_FromDouble(number<double>()));
+      case 0:
+        return push(Py_NewRef(Py_None));
+      case 1:
+        return push(Py_NewRef(code < 128 ? Py_False : Py_True));
+      case 2:
+        return push(PyLong_FromLong(static_cast<std::int8_t>(byte())));
+      case 3:
+        return push(PyLong_FromLongLong(number<std::int64_t>()));
+      case 4:
+        return push(PyFloat_FromDouble(number<double>()));
       case 5: {  // ASCII or Latin-1
         const std::string_view characters = text();
         return push(PyUnicode_DecodeLatin1(characters.data(), static_cast<Py_ssize_t>(characters.size()), nullptr));
@@ -132,7 +137,8 @@ class Machine {
         const std::string_view characters = text();
         return push(PyUnicode_DecodeUTF8(characters.data(), static_cast<Py_ssize_t>(characters.size()), "surrogateescape"));
       }
-      case 7: return push(PyUnicode_FromOrdinal(number<std::uint16_t>() << 5U));
+      case 7:
+        return push(PyUnicode_FromOrdinal(number<std::uint16_t>() << 5U));
       case 8: {
         const std::string_view characters = text();
         return push(PyBytes_FromStringAndSize(characters.data(), static_cast<Py_ssize_t>(characters.size())));
@@ -141,26 +147,30 @@ class Machine {
         const std::string_view characters = text();
         return push(PyByteArray_FromStringAndSize(characters.data(), static_cast<Py_ssize_t>(characters.size())));
       }
-      case 10: return push(PyMemoryView_FromObject(top()));
+      case 10:
+        return push(PyMemoryView_FromObject(top()));
       case 11: {  // every second one of a sequence, backwards
         const Ref step = Ref::steal(PyLong_FromLong(-2));
         const Ref slice = Ref::steal(PySlice_New(nullptr, nullptr, step.get()));
         return push(PyObject_GetItem(top(), slice.get()), stack_.empty() ? 1 : stack_.back().weight);
       }
-      case 12: return push_list(byte() % 8);
+      case 12:
+        return push_list(byte() % 8);
       case 13: {
         push_list(byte() % 8);
         const Item list = pop();
         return push(PySequence_Tuple(list.object.get()), list.weight);
       }
-      case 14: return push_dict(byte() % 8);
+      case 14:
+        return push_dict(byte() % 8);
       case 15: {  // as an object of one of the classes
         const Item item = pop();
         PyObject* of = PyList_GET_ITEM(classes(), byte() % PyList_GET_SIZE(classes()));
         return push(PyObject_CallOneArg(of, item.object.get()), item.weight);
       }
-      case 16: return push(Py_NewRef(top()), stack_.empty() ? 1 : stack_.back().weight);  // the same object once more
-      case 17:  // a list in itself
+      case 16:
+        return push(Py_NewRef(top()), stack_.empty() ? 1 : stack_.back().weight);  // the same object once more
+      case 17:                                                                     // a list in itself
         if (!PyList_CheckExact(top())) return;
         cycles_.push_back(Ref::borrow(top()));
         PyList_Append(top(), top());
@@ -168,7 +178,8 @@ class Machine {
       case 18:  // deep
         for (std::size_t levels = byte() % 80; levels-- > 0;) push_list(1);
         return;
-      case 19: return push(PyLong_FromUnsignedLongLong(~0ULL - byte()));
+      case 19:
+        return push(PyLong_FromUnsignedLongLong(~0ULL - byte()));
       case 20: {  // larger than any that can be sent
         const Ref shift = Ref::steal(PyLong_FromLong(byte()));
         const Ref value = Ref::steal(PyLong_FromLongLong(number<std::int32_t>()));
@@ -178,10 +189,12 @@ class Machine {
         push_list(1);
         const Item one = pop();
         const std::size_t times = byte() * 5U;
-        if (one.weight * times <= kWeightMax) push(PySequence_Repeat(one.object.get(), static_cast<Py_ssize_t>(times)), one.weight * times + 1);
+        if (one.weight * times <= kWeightMax)
+          push(PySequence_Repeat(one.object.get(), static_cast<Py_ssize_t>(times)), one.weight * times + 1);
         return;
       }
-      default: pop();
+      default:
+        pop();
     }
   }
 
@@ -276,7 +289,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
   python::ValueEncoder encoder;
   if (!encoder.encode(object)) {
-    expect(fuzz::take_error({PyExc_TypeError, PyExc_OverflowError, PyExc_ValueError}), "a refusal is an exception of the contract's");
+    expect(fuzz::take_error({PyExc_TypeError, PyExc_OverflowError, PyExc_ValueError}),
+           "a refusal is an exception of the contract's");
     expect(encoder.encode(Py_None) && encoder.bytes().size() == 3, "an encoder serves on after a refusal");
   } else {
     const auto back = python::Ref::steal(python::decode_value(encoder.bytes()));

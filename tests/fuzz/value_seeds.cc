@@ -18,23 +18,24 @@ Value nested(int levels) {
 }
 
 std::vector<Value> values() {
-  return {nullptr,
-          true,
-          -1,
-          std::numeric_limits<std::int64_t>::min(),
-          std::numeric_limits<std::uint64_t>::max(),
-          1.5,
-          std::numeric_limits<double>::quiet_NaN(),
-          "",
-          "EURUSD \xc3\xa9 \xe2\x82\xac \xf0\x9f\xab\x96",
-          Value::bytes("\0\xff", 2),
-          Value::list(),
-          Value::list({1, 300, 70'000, 5'000'000'000, "a", nullptr, 2.5}),
-          Value::dict(),
-          Value::dict({{"bid", 1.0842}, {"ask", 1.0845}, {"ok", true}}),
-          Value::dict({{nullptr, 0}, {false, 1}, {2, 2}, {2.5, 3}, {"k", 4}, {Value::bytes("v", 1), Value::dict({{"k", "v"}})}}),
-          std::string(300, 'x'),
-          nested(64)};
+  return {
+      nullptr,
+      true,
+      -1,
+      std::numeric_limits<std::int64_t>::min(),
+      std::numeric_limits<std::uint64_t>::max(),
+      1.5,
+      std::numeric_limits<double>::quiet_NaN(),
+      "",
+      "EURUSD \xc3\xa9 \xe2\x82\xac \xf0\x9f\xab\x96",
+      Value::bytes("\0\xff", 2),
+      Value::list(),
+      Value::list({1, 300, 70'000, 5'000'000'000, "a", nullptr, 2.5}),
+      Value::dict(),
+      Value::dict({{"bid", 1.0842}, {"ask", 1.0845}, {"ok", true}}),
+      Value::dict({{nullptr, 0}, {false, 1}, {2, 2}, {2.5, 3}, {"k", 4}, {Value::bytes("v", 1), Value::dict({{"k", "v"}})}}),
+      std::string(300, 'x'),
+      nested(64)};
 }
 
 template <typename Build>
