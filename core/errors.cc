@@ -16,8 +16,9 @@ std::string_view to_string(Category category) {
 std::string_view to_string(Code code) {
   constexpr std::string_view kNames[] = {
       "invalid_option",  "python_not_found", "incompatible_worker", "module_failed", "start_timeout",     "unsupported_system",
-      "unknown_method",  "invalid_payload",  "payload_too_large",   "queue_full",    "deadline_exceeded", "cancelled",
-      "method_failed",   "invalid_result",   "result_too_large",    "worker_lost",   "pool_stopped",      "system_error"};
+      "unknown_method",  "invalid_payload",  "payload_too_large",   "queue_full",    "resource_exhausted", "deadline_exceeded",
+      "cancelled",       "method_failed",    "invalid_result",      "result_too_large", "worker_lost",   "pool_stopped",
+      "system_error"};
   return kNames[static_cast<std::size_t>(code)];
 }
 
@@ -48,8 +49,14 @@ Error make_error(Category category, Code code, std::string message) {
 Error system_failure(const ipc::SystemError& error, std::string_view doing) {
   std::string message = std::string(doing) + ": " + error.to_string();
   if (error.error == EMFILE || error.error == ENFILE) message += "; raise the limit of open files (ulimit -n)";
-  if (error.error == ENOMEM) message += "; free memory, or use fewer workers or smaller lane_bytes";
+  if (error.error == ENOMEM) message += "; free memory, or use fewer workers, or smaller lanes or arenas";
   return make_error(Category::system, Code::system_error, std::move(message));
+}
+
+Error start_refused(const ipc::SystemError& error, std::string_view doing) {
+  Error refused = system_failure(error, doing);
+  if (error.error == ENOSYS || error.error == EINVAL) refused.code = Code::unsupported_system;
+  return refused;
 }
 
 Error deadline_exceeded(std::string_view method, bool sent) {
@@ -77,10 +84,27 @@ Error queue_full(std::uint32_t limit) {
   return error;
 }
 
-Error payload_too_large(std::size_t bytes, std::uint32_t limit) {
+Error payload_too_large(std::uint64_t bytes, std::uint64_t limit) {
   return make_error(Category::request, Code::payload_too_large,
-                    "a payload of " + std::to_string(bytes) + " bytes is larger than inline_bytes_max (" +
-                        std::to_string(limit) + "); raise it and lane_bytes, or send less");
+                    "a payload of " + std::to_string(bytes) + " bytes is larger than the request arena (request_arena_bytes = " +
+                        std::to_string(limit) + "); raise it, or send less");
+}
+
+Error arena_full(std::uint64_t bytes, std::uint64_t total, std::uint64_t in_use, std::uint64_t longest_free) {
+  Error error = make_error(Category::resource, Code::resource_exhausted,
+                           "no room for " + std::to_string(bytes) + " bytes in the request arena: of " + std::to_string(total) +
+                               " bytes (request_arena_bytes) " + std::to_string(in_use) + " are in use, and the longest free block has " +
+                               std::to_string(longest_free) + "; drop loans and replies you hold, wait, or raise request_arena_bytes");
+  error.context.retryable = true;
+  return error;
+}
+
+Error no_pages(const ipc::SystemError& cause, std::uint64_t bytes) {
+  Error error = make_error(Category::resource, Code::resource_exhausted,
+                           "no memory for a payload of " + std::to_string(bytes) + " bytes: " + cause.to_string() +
+                               "; free memory, or raise this process's or container's limit");
+  error.context.retryable = true;
+  return error;
 }
 
 Error unknown_method(std::string_view name, std::string_view nearest, std::string_view module) {
@@ -125,6 +149,10 @@ Error method_failed(std::string_view method, std::span<const std::byte> payload)
     case ipc::FailureCode::unknown_method:
       error.category = Category::request;
       error.code = Code::unknown_method;
+      break;
+    case ipc::FailureCode::arena_full:
+      error.category = Category::resource;
+      error.code = Code::resource_exhausted;
       break;
   }
   if (error.message.empty()) error.message = quoted(method) + " failed; its error says nothing";

@@ -15,12 +15,15 @@ namespace samovar::core {
 
 Error make_error(Category category, Code code, std::string message);
 Error system_failure(const ipc::SystemError& error, std::string_view doing);
+Error start_refused(const ipc::SystemError& error, std::string_view doing);  // unsupported_system where the kernel lacks it
 
 Error deadline_exceeded(std::string_view method, bool sent);
 Error call_cancelled(std::string_view method);
 Error pool_stopped();
 Error queue_full(std::uint32_t limit);
-Error payload_too_large(std::size_t bytes, std::uint32_t limit);
+Error payload_too_large(std::uint64_t bytes, std::uint64_t limit);
+Error arena_full(std::uint64_t bytes, std::uint64_t total, std::uint64_t in_use, std::uint64_t longest_free);
+Error no_pages(const ipc::SystemError& cause, std::uint64_t bytes);
 Error unknown_method(std::string_view name, std::string_view nearest, std::string_view module);
 Error worker_lost(std::string_view method, int worker, std::string_view how, bool started);
 

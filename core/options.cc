@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <string>
 
+#include "core/config/option_value.h"
+#include "core/config/origins.h"
 #include "core/errors.h"
 #include "ipc/channel.h"
 
@@ -13,13 +15,15 @@ std::string_view to_string(Dispatcher dispatcher) {
   return kNames[static_cast<std::size_t>(dispatcher)];
 }
 
+std::string_view to_string(LogLevel level) {
+  constexpr std::string_view kNames[] = {"debug", "info", "warning", "error"};
+  return kNames[static_cast<std::size_t>(level)];
+}
+
 }  // namespace samovar
 
 namespace samovar::core {
 namespace {
-
-constexpr unsigned kWorkersMax = 1024;
-constexpr std::uint32_t kPrefetchOptionMax = 1024;
 
 std::string list(const std::vector<int>& cpus) {
   std::string text;
@@ -40,34 +44,28 @@ Result<Options> resolve(Options options, const std::vector<int>& usable_cpus) {
   const auto usable = [&](int cpu) { return std::find(usable_cpus.begin(), usable_cpus.end(), cpu) != usable_cpus.end(); };
   const auto cores = static_cast<unsigned>(usable_cpus.size());
 
+  const auto place = [&](std::string_view option) { return place_of(options, *find_option(option)); };
+
   if (options.module.empty()) return invalid("module is empty; name a Python file (\"models.py\") or an importable module");
-  if (options.workers == 0) options.workers = cores;
-  if (options.workers > kWorkersMax) {
-    return invalid("workers = " + std::to_string(options.workers) + "; from 1 to " + std::to_string(kWorkersMax));
+  for (const OptionRow& row : option_table()) {
+    if (const auto within = check_range(options, row); !within) return invalid(place_of(options, row) + within.error());
   }
-  if (options.queue_limit == 0) return invalid("queue_limit = 0; at least 1");
-  if (options.prefetch > kPrefetchOptionMax) {
-    return invalid("prefetch = " + std::to_string(options.prefetch) + "; 0 (by time) or up to " + std::to_string(kPrefetchOptionMax));
-  }
-  for (const auto& [name, value] : {std::pair("timeout", options.timeout), std::pair("start_timeout", options.start_timeout),
-                                    std::pair("restart_delay", options.restart_delay),
-                                    std::pair("restart_delay_max", options.restart_delay_max)}) {
-    if (value <= Duration::zero()) return invalid(std::string(name) + " must be greater than zero");
-  }
-  if (options.spin_max < Duration::zero() || options.spin_max > std::chrono::seconds(1)) return invalid("spin_max must be from 0 to 1 s");
-  if (options.stop_timeout < Duration::zero()) return invalid("stop_timeout must not be negative");
   if (const char* wrong = ipc::check({.lane_bytes = options.lane_bytes, .payload_bytes_max = options.inline_bytes_max})) {
-    return invalid(std::string(wrong) + " (lane_bytes = " + std::to_string(options.lane_bytes) +
+    return invalid(place("lane_bytes") + wrong + " (lane_bytes = " + std::to_string(options.lane_bytes) +
                    ", inline_bytes_max = " + std::to_string(options.inline_bytes_max) + ")");
   }
   for (int cpu : options.worker_cpus) {
     if (!usable(cpu)) {
-      return invalid("worker_cpus names CPU " + std::to_string(cpu) + "; this process may use " + list(usable_cpus));
+      return invalid(place("worker_cpus") + "worker_cpus names CPU " + std::to_string(cpu) + "; this process may use " + list(usable_cpus));
     }
   }
   if (options.dispatcher_cpu >= 0 && !usable(options.dispatcher_cpu)) {
-    return invalid("dispatcher_cpu = " + std::to_string(options.dispatcher_cpu) + "; this process may use " + list(usable_cpus));
+    return invalid(place("dispatcher_cpu") + "dispatcher_cpu = " + std::to_string(options.dispatcher_cpu) +
+                   "; this process may use " + list(usable_cpus));
   }
+  options.request_arena_bytes = ipc::arena_bytes(options.request_arena_bytes);
+  options.response_arena_bytes = ipc::arena_bytes(options.response_arena_bytes);
+  if (options.workers == 0) options.workers = cores;
   if (options.dispatcher_cpu < 0) options.dispatcher_cpu = usable_cpus.back();
   if (options.dispatcher == samovar::Dispatcher::automatic) {
     options.dispatcher = options.workers + 2 <= cores ? samovar::Dispatcher::pinned : samovar::Dispatcher::caller;

@@ -34,7 +34,10 @@ Result<Value> Reply::value() const {
     case PayloadKind::text: return Value(text());
     default: break;
   }
-  auto decoded = core::decode_value(data());
+  // In an arena its worker could still write: what has structure is read from private memory.
+  const bool shared = call_->reply_channel || call_->block;
+  const std::vector<std::byte> copy = shared ? std::vector(data().begin(), data().end()) : std::vector<std::byte>();
+  auto decoded = core::decode_value(shared ? copy : data());
   if (decoded) return std::move(*decoded);
   return tl::unexpected(core::make_error(Category::worker, Code::invalid_result, "the reply is no value: " + decoded.error()));
 }

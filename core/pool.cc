@@ -1,10 +1,13 @@
 // The one place that wires: starts everything, and stops it in reverse.
+#include <samovar/config.h>
 #include <samovar/pool.h>
 
 #include <unistd.h>
 
 #include <utility>
 
+#include "core/arenas/request_arena.h"
+#include "core/config/origins.h"
 #include "core/dispatch/dispatcher.h"
 #include "core/dispatch/wake_set.h"
 #include "core/errors.h"
@@ -20,8 +23,12 @@ namespace core {
 
 class PoolState {
  public:
-  PoolState(Options resolved, LaunchPlan plan, std::unique_ptr<WakeSet> set)
-      : options(std::move(resolved)), log(options), wake_set(std::move(set)), supervisor(options, std::move(plan), counters, log) {}
+  PoolState(Options resolved, LaunchPlan plan, std::unique_ptr<WakeSet> set, RequestArena::Owner requests)
+      : options(std::move(resolved)),
+        log(options),
+        wake_set(std::move(set)),
+        arena(std::move(requests)),
+        supervisor(options, std::move(plan), counters, *arena, log) {}
 
   ~PoolState() {
     if (!dispatcher) return;
@@ -35,6 +42,7 @@ class PoolState {
   Log log;
   Counters counters;
   std::unique_ptr<WakeSet> wake_set;
+  RequestArena::Owner arena;
   Supervisor supervisor;
   std::unique_ptr<Dispatcher> dispatcher;  // last: it uses all of the above
 };
@@ -42,6 +50,11 @@ class PoolState {
 }  // namespace core
 
 Result<Pool> Pool::start(Options requested) {
+  if (requested.environment == Environment::apply) {
+    Result<Options> applied = apply_environment(std::move(requested));
+    if (!applied) return tl::unexpected(std::move(applied.error()));
+    requested = std::move(*applied);
+  }
   const std::vector<int> cpus = core::usable_cpus();
   Result<Options> options = core::resolve(std::move(requested), cpus);
   if (!options) return tl::unexpected(std::move(options.error()));
@@ -49,14 +62,19 @@ Result<Pool> Pool::start(Options requested) {
   if (!plan) return tl::unexpected(std::move(plan.error()));
   options->python = plan->argv.front();
   auto wake_set = core::WakeSet::create();
-  if (!wake_set) return tl::unexpected(core::system_failure(wake_set.error(), "starting a pool"));
+  if (!wake_set) return tl::unexpected(core::start_refused(wake_set.error(), "starting a pool"));
+  auto arena = core::RequestArena::create(options->name, options->request_arena_bytes);
+  if (!arena) return tl::unexpected(core::start_refused(arena.error(), "starting a pool"));
 
-  auto state = std::make_unique<core::PoolState>(std::move(*options), std::move(*plan), std::move(*wake_set));
+  auto state = std::make_unique<core::PoolState>(std::move(*options), std::move(*plan), std::move(*wake_set), std::move(*arena));
+  if (state->options.origins) {
+    for (const core::Note& note : state->options.origins->notes) state->log.write(note.level, note.line);
+  }
   Result<std::vector<std::string>> methods = state->supervisor.start_workers();
   if (!methods) return tl::unexpected(std::move(methods.error()));
 
   state->dispatcher = std::make_unique<core::Dispatcher>(
-      state->options, core::MethodTable(std::move(*methods)), state->counters, *state->wake_set, state->supervisor.bell(),
+      state->options, core::MethodTable(std::move(*methods)), state->counters, *state->arena, *state->wake_set, state->supervisor.bell(),
       static_cast<unsigned>(cpus.size()),
       [supervisor = &state->supervisor](const core::DutyCycle::Violation& violation) { supervisor->kill_worker(violation); });
   if (state->options.dispatcher == Dispatcher::pinned && !state->dispatcher->start_pinned(state->options.dispatcher_cpu)) {
@@ -84,13 +102,19 @@ Result<void> Pool::submit(std::string_view method, const Payload& payload, Callb
   return state_->dispatcher->submit(method, payload, std::move(done), options);
 }
 
+Result<Loan> Pool::loan(std::size_t bytes, Duration wait) {
+  Result<detail::Block> block = state_->dispatcher->loan(bytes, ipc::in(wait.count()));
+  if (!block) return tl::unexpected(std::move(block.error()));
+  std::byte* data = state_->arena->at(block->offset());
+  return Loan(std::move(*block), {data, bytes});
+}
+
 std::size_t Pool::poll() { return state_->dispatcher->poll(); }
 
 int Pool::completion_fd() const { return state_->wake_set->completion_fd(); }
 
 void Pool::drain(Duration timeout) {
-  const std::int64_t now_ns = ipc::now_ns();
-  state_->dispatcher->drain(timeout.count() < ipc::kNever - now_ns ? now_ns + timeout.count() : ipc::kNever);
+  state_->dispatcher->drain(ipc::in(timeout.count()));
   state_->supervisor.stop();
 }
 
@@ -110,7 +134,10 @@ Stats Pool::stats() const {
           .violations = c.violations.get(),
           .workers_ready = static_cast<std::uint32_t>(c.workers_ready.get()),
           .queued = state_->dispatcher->queued(),
-          .in_flight = static_cast<std::uint32_t>(c.in_flight_sent.get() - c.in_flight_ended.get())};
+          .in_flight = static_cast<std::uint32_t>(c.in_flight_sent.get() - c.in_flight_ended.get()),
+          .request_arena_in_use = state_->arena->bytes_in_use(),
+          .request_arena_resident = state_->arena->bytes_backed(),
+          .escaped_views = static_cast<std::uint32_t>(c.escaped_views())};
 }
 
 std::vector<std::string> Pool::methods() const { return state_->dispatcher->methods().names(); }

@@ -3,13 +3,19 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <bit>
 #include <cerrno>
+#include <cstdio>
+#include <cstdlib>
 #include <string>
 #include <utility>
 
 namespace samovar::ipc {
 namespace {
+
+constexpr std::uint32_t kPunchPages = 2048;   // 8 MiB: a request that comes meanwhile waits no longer than that takes
+constexpr std::uint32_t kIdlePeriodsMax = 6;
 
 HostPage* host_page(std::byte* memory) { return reinterpret_cast<HostPage*>(memory); }
 WorkerPage* worker_page(std::byte* memory) { return reinterpret_cast<WorkerPage*>(memory); }
@@ -23,55 +29,92 @@ const char* check(const ChannelOptions& options) {
       record_advance(message_bytes(options.payload_bytes_max)) > options.lane_bytes / kRecordsPerLaneMin) {
     return "lane_bytes must hold four payloads of inline_bytes_max";
   }
+  if (options.payload_bytes_max < kBlockReferenceBytes) return "inline_bytes_max must be at least 16";
+  if (options.response_arena_bytes < kArenaBytesMin || options.response_arena_bytes > kArenaBytesMax ||
+      options.response_arena_bytes % kChunkBytes != 0) {
+    return "response_arena_bytes must be a multiple of 64 KiB, up to 1 TiB";
+  }
   return nullptr;
 }
 
 SystemResult<std::unique_ptr<HostEnd>> HostEnd::create(const ChannelOptions& options) {
+  const std::string name = options.name;
   const std::uint64_t bytes = segment_bytes(options.lane_bytes);
-  auto host_fd = create_memfd((std::string(options.name) + "-host").c_str(), bytes);
+  auto host_fd = create_memfd((name + "-host").c_str(), bytes);
   if (!host_fd) return tl::unexpected(host_fd.error());
-  auto worker_fd = create_memfd((std::string(options.name) + "-worker").c_str(), bytes);
+  auto worker_fd = create_memfd((name + "-worker").c_str(), bytes);
   if (!worker_fd) return tl::unexpected(worker_fd.error());
+  auto arena_fd = create_memfd((name + "-responses").c_str(), options.response_arena_bytes);
+  if (!arena_fd) return tl::unexpected(arena_fd.error());
 
   auto host = Segment::map(*host_fd, bytes, Access::read_write);
   if (!host) return tl::unexpected(host.error());
   if (auto sealed = seal_future_write(*host_fd); !sealed) return tl::unexpected(sealed.error());
-  if (auto sealed = seal_seals(*host_fd); !sealed) return tl::unexpected(sealed.error());
-  if (auto sealed = seal_seals(*worker_fd); !sealed) return tl::unexpected(sealed.error());
+  for (const UniqueFd* fd : {&*host_fd, &*worker_fd, &*arena_fd}) {
+    if (auto sealed = seal_seals(*fd); !sealed) return tl::unexpected(sealed.error());
+  }
   auto worker = Segment::map(*worker_fd, bytes, Access::read_only);
   if (!worker) return tl::unexpected(worker.error());
+  auto arena = Segment::map(*arena_fd, options.response_arena_bytes, Access::read_only, Populate::no);
+  if (!arena) return tl::unexpected(arena.error());
 
   UniqueFd event(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!event) return system_error("eventfd");
-  return std::unique_ptr<HostEnd>(new HostEnd(options, std::move(*host), std::move(*worker), std::move(*host_fd),
-                                              std::move(*worker_fd), std::move(event)));
+  return std::unique_ptr<HostEnd>(
+      new HostEnd(options, {std::move(*host), std::move(*worker), std::move(*arena), std::move(*host_fd), std::move(*worker_fd),
+                            std::move(*arena_fd), std::move(event)}));
 }
 
-HostEnd::HostEnd(const ChannelOptions& options, Segment host, Segment worker, UniqueFd host_fd, UniqueFd worker_fd, UniqueFd event)
-    : requests(host.data() + kPageBytes, options.lane_bytes, worker_page(worker.data())->requests_consumed),
-      responses(worker.data() + kPageBytes, options.lane_bytes, message_bytes(options.payload_bytes_max),
-                host_page(host.data())->responses_consumed),
+HostEnd::HostEnd(const ChannelOptions& options, Parts parts)
+    : requests(parts.host_segment.data() + kPageBytes, options.lane_bytes, worker_page(parts.worker_segment.data())->requests_consumed),
+      responses(parts.worker_segment.data() + kPageBytes, options.lane_bytes, message_bytes(options.payload_bytes_max),
+                host_page(parts.host_segment.data())->responses_consumed),
+      request_releases(parts.worker_segment.data() + release_ring_at(options.lane_bytes),
+                       worker_page(parts.worker_segment.data())->blocks_released),
       options_(options),
-      host_segment_(std::move(host)),
-      worker_segment_(std::move(worker)),
+      host_segment_(std::move(parts.host_segment)),
+      worker_segment_(std::move(parts.worker_segment)),
+      response_arena_(std::move(parts.response_arena)),
       host_page_(host_page(host_segment_.data())),
       worker_page_(worker_page(worker_segment_.data())),
-      host_segment_fd_(std::move(host_fd)),
-      worker_segment_fd_(std::move(worker_fd)),
-      eventfd_(std::move(event)) {}
+      host_segment_fd_(std::move(parts.host_segment_fd)),
+      worker_segment_fd_(std::move(parts.worker_segment_fd)),
+      response_arena_fd_(std::move(parts.response_arena_fd)),
+      eventfd_(std::move(parts.eventfd)),
+      response_releases_(host_segment_.data() + release_ring_at(options.lane_bytes), host_page_->blocks_released) {}
 
-std::vector<int> HostEnd::fds_for_worker(int host_process) const {
+Hello HostEnd::hello() const {
+  return {.layout_hash = layout_hash(),
+          .lane_bytes = options_.lane_bytes,
+          .payload_bytes_max = options_.payload_bytes_max,
+          .response_arena_bytes = options_.response_arena_bytes};
+}
+
+std::vector<int> HostEnd::fds_for_worker(int host_process, int request_arena) const {
   std::vector<int> fds(kHelloFds);
   fds[kFdHostSegment] = host_segment_fd_.get();
   fds[kFdWorkerSegment] = worker_segment_fd_.get();
   fds[kFdEvent] = eventfd_.get();
   fds[kFdHostProcess] = host_process;
+  fds[kFdResponseArena] = response_arena_fd_.get();
+  fds[kFdRequestArena] = request_arena;
+  if (request_arena < 0) fds.pop_back();
   return fds;
 }
 
 void HostEnd::close_segment_fds() {
   host_segment_fd_.reset();
   worker_segment_fd_.reset();
+  response_arena_fd_.reset();
+}
+
+void HostEnd::release_block(std::uint64_t offset) {
+  {
+    const std::lock_guard lock(releases_mutex_);
+    response_releases_.push(offset);
+  }
+  store_load_fence();  // FENCE: pairs with the one in park(), from wait_for_release(); it sees the release or we see it wait.
+  if (worker_page_->awaits_block.load(std::memory_order_relaxed) != 0) ring(host_page_->doorbell);
 }
 
 void HostEnd::stop() {
@@ -81,8 +124,11 @@ void HostEnd::stop() {
 }
 
 SystemResult<std::unique_ptr<WorkerEnd>> WorkerEnd::attach(const Hello& hello, std::vector<UniqueFd>& fds) {
-  const ChannelOptions options{.lane_bytes = hello.lane_bytes, .payload_bytes_max = hello.payload_bytes_max};
-  if (fds.size() != kHelloFds || check(options) != nullptr) {
+  const ChannelOptions options{.lane_bytes = hello.lane_bytes,
+                               .payload_bytes_max = hello.payload_bytes_max,
+                               .response_arena_bytes = hello.response_arena_bytes};
+  const bool has_request_arena = hello.request_arena_bytes != 0;
+  if (fds.size() != kHelloFds - (has_request_arena ? 0u : 1u) || check(options) != nullptr) {
     errno = EPROTO;
     return system_error("Hello from the host");
   }
@@ -91,28 +137,38 @@ SystemResult<std::unique_ptr<WorkerEnd>> WorkerEnd::attach(const Hello& hello, s
   if (!host) return tl::unexpected(host.error());
   auto worker = Segment::map(fds[kFdWorkerSegment], bytes, Access::read_write);
   if (!worker) return tl::unexpected(worker.error());
+  SystemResult<Segment> requests;
+  if (has_request_arena) requests = Segment::map(fds[kFdRequestArena], hello.request_arena_bytes, Access::read_only, Populate::no);
+  if (!requests) return tl::unexpected(requests.error());
+  auto responses = Segment::map(fds[kFdResponseArena], hello.response_arena_bytes, Access::read_write, Populate::no);
+  if (!responses) return tl::unexpected(responses.error());
   fds[kFdHostSegment].reset();
   fds[kFdWorkerSegment].reset();
-  return std::unique_ptr<WorkerEnd>(
-      new WorkerEnd(options, hello.spin_max_ns, std::move(*host), std::move(*worker), std::move(fds[kFdEvent])));
+  if (has_request_arena) fds[kFdRequestArena].reset();
+
+  const WorkerMemory memory{.host = host->data(),
+                            .worker = worker->data(),
+                            .request_arena = {requests->data(), hello.request_arena_bytes},
+                            .response_arena = {responses->data(), hello.response_arena_bytes}};
+  auto end = std::make_unique<WorkerEnd>(options, hello.spin_max_ns, memory, std::move(fds[kFdResponseArena]), std::move(fds[kFdEvent]));
+  end->trim_ns_ = hello.arena_trim_ns;
+  end->segments_ = {std::move(*host), std::move(*worker), std::move(*requests), std::move(*responses)};
+  return end;
 }
 
-WorkerEnd::WorkerEnd(const ChannelOptions& options, std::int64_t spin_max_ns, const std::byte* host_memory,
-                     std::byte* worker_memory, UniqueFd event)
+WorkerEnd::WorkerEnd(const ChannelOptions& options, std::int64_t spin_max_ns, const WorkerMemory& memory, UniqueFd response_arena,
+                     UniqueFd event)
     : options_(options),
-      host_page_(host_page(const_cast<std::byte*>(host_memory))),
-      worker_page_(worker_page(worker_memory)),
-      requests_(host_memory + kPageBytes, options.lane_bytes, message_bytes(options.payload_bytes_max),
-                worker_page_->requests_consumed),
-      responses_(worker_memory + kPageBytes, options.lane_bytes, host_page_->responses_consumed),
+      request_arena_(memory.request_arena),
+      host_page_(host_page(const_cast<std::byte*>(memory.host))),
+      worker_page_(worker_page(memory.worker)),
+      requests_(memory.host + kPageBytes, options.lane_bytes, message_bytes(options.payload_bytes_max), worker_page_->requests_consumed),
+      responses_(memory.worker + kPageBytes, options.lane_bytes, host_page_->responses_consumed),
+      response_releases_(memory.host + release_ring_at(options.lane_bytes), host_page_->blocks_released),
+      argument_releases_(memory.worker + release_ring_at(options.lane_bytes), worker_page_->blocks_released),
+      response_arena_(std::move(response_arena), memory.response_arena),
       eventfd_(std::move(event)),
       spin_(spin_max_ns) {}
-
-WorkerEnd::WorkerEnd(const ChannelOptions& options, std::int64_t spin_max_ns, Segment host, Segment worker, UniqueFd event)
-    : WorkerEnd(options, spin_max_ns, host.data(), worker.data(), std::move(event)) {
-  host_segment_ = std::move(host);
-  worker_segment_ = std::move(worker);
-}
 
 Peek WorkerEnd::peek(Request& out) {
   const Peek peek = requests_.peek();
@@ -128,6 +184,65 @@ bool WorkerEnd::start(const Request& request) {
   // revocable the host never sends elsewhere; that it is revoked only spares work, if it is seen.
   if ((request.flags & kRequestRevocable) != 0) store_load_fence();
   return !requests_.revoked();
+}
+
+std::optional<std::span<const std::byte>> WorkerEnd::payload(const Request& request) const {
+  if ((request.flags & kRequestInArena) == 0) return request.payload;
+  const std::optional<BlockReference> block = read_block_reference(request.payload);
+  return block ? block_at(request_arena_, *block) : std::nullopt;
+}
+
+SystemResult<std::optional<std::uint64_t>> WorkerEnd::allocate_block(std::uint64_t bytes) {
+  collect_releases();
+  idle_periods_ = 0;
+  if (blocks_out_ == kReleaseEntries) return std::optional<std::uint64_t>();
+  auto block = response_arena_.allocate(bytes);
+  if (block && *block) ++blocks_out_;
+  return block;
+}
+
+bool WorkerEnd::wait_for_release(std::int64_t deadline_ns) {
+  ipc::park(host_page_->doorbell, worker_page_->awaits_block, deadline_ns,
+            [this] { return response_releases_.has_news() || stopping(); });
+  return collect_releases();
+}
+
+bool WorkerEnd::collect_releases() {
+  if (!response_releases_.has_news()) return false;
+  for (std::uint64_t left = response_releases_.look(); left > 0; --left) {
+    if (blocks_out_ == 0 || !response_arena_.free(response_releases_.front())) {
+      std::fprintf(stderr, "samovar: the host has released a block that it does not have; it has a bug\n");
+      std::abort();
+    }
+    response_releases_.pop();
+    --blocks_out_;
+  }
+  return true;
+}
+
+void WorkerEnd::park() {
+  const auto look = [this] { return has_work(); };
+  if (response_arena_.bytes_backed() == 0) {
+    ipc::park(host_page_->doorbell, worker_page_->asleep, kNever, look);
+  } else {
+    // Replies that the host holds for long keep their memory; looking for them grows rarer.
+    const std::int64_t due_ns = now_ns() + (trim_ns_ << std::min(idle_periods_, kIdlePeriodsMax));
+    ipc::park(host_page_->doorbell, worker_page_->asleep, due_ns, look);
+    if (!has_work() && now_ns() >= due_ns) trim();
+  }
+  spin_.slept();
+}
+
+void WorkerEnd::trim() {
+  ++idle_periods_;
+  collect_releases();
+  response_arena_.end_period();
+  while (!has_work()) {
+    const std::optional<Span> span = response_arena_.take_stale(kPunchPages);
+    if (!span) break;
+    response_arena_.punch(*span);
+    response_arena_.return_punched(*span);
+  }
 }
 
 void WorkerEnd::wait_for_room(std::uint32_t payload_bytes) {

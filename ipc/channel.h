@@ -1,19 +1,25 @@
-// Channel: all that one incarnation of a worker shares with the host. Two segments, an eventfd, both ends.
+// Channel: all that one incarnation of a worker shares with the host. Two segments, an eventfd, a response arena, both ends.
+// The request arena is the pool's; a worker maps it read-only.
 //
 // HostEnd and WorkerEnd are the two ends; neither knows Python, so tests, fuzzers and ThreadSanitizer can be a worker.
 // Either may be built on mappings of its own (two processes) or on one mapping (threads).
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "ipc/adaptive_spin.h"
+#include "ipc/arena.h"
 #include "ipc/doorbell.h"
 #include "ipc/handshake.h"
 #include "ipc/lane.h"
 #include "ipc/message.h"
+#include "ipc/release_ring.h"
 #include "ipc/result.h"
 #include "ipc/segment.h"
 
@@ -22,6 +28,7 @@ namespace samovar::ipc {
 struct ChannelOptions {
   std::uint32_t lane_bytes = 64 * 1024;     // power of two
   std::uint32_t payload_bytes_max = 4096;
+  std::uint64_t response_arena_bytes = std::uint64_t{64} << 20;  // arena_bytes() of something
   const char* name = "samovar";             // shows in /proc/PID/maps
 };
 
@@ -29,13 +36,15 @@ struct ChannelOptions {
 const char* check(const ChannelOptions& options);
 
 // The host's end. Owns the segments' mappings and, until handed over, their descriptors.
-// Threads: the holder of the dispatch token; ring_eventfd and fds_for_worker() are constant.
+// Threads: the holder of the dispatch token; release_block() any. eventfd() and fds_for_worker() are constant.
+// Whoever reads a reply in the response arena shares the ownership of this, and so keeps the mapping.
 class HostEnd {
  public:
   static SystemResult<std::unique_ptr<HostEnd>> create(const ChannelOptions& options);
 
-  // What Hello carries beside its numbers: host segment (read-only for the worker), worker segment, eventfd, `host_process`.
-  std::vector<int> fds_for_worker(int host_process) const;
+  // A Hello with what it says of this channel, and the descriptors that go with it. No `request_arena`: payloads in records only.
+  Hello hello() const;
+  std::vector<int> fds_for_worker(int host_process, int request_arena = -1) const;
   void close_segment_fds();  // once handed over
 
   int eventfd() const { return eventfd_.get(); }
@@ -43,6 +52,13 @@ class HostEnd {
 
   LaneWriter requests;
   LaneReader responses;
+  ReleaseReader request_releases;  // ids of calls whose argument's block the worker kept and no longer views
+
+  // The response arena, as the worker writes it: what it says may change, its bounds cannot.
+  std::span<const std::byte> response_arena() const { return {response_arena_.data(), options_.response_arena_bytes}; }
+
+  // Gives a block of the response arena back. After the worker's death that tells nobody, and need not. Threads: any.
+  void release_block(std::uint64_t offset);
 
   // Wakes the worker where it sleeps. Requires: store_load_fence() since the last publish or consume; it pairs with the one
   // in park(), between the worker's `asleep` and its last look. One fence serves all channels of a duty cycle.
@@ -62,28 +78,47 @@ class HostEnd {
 
   std::byte* host_memory() const { return host_segment_.data(); }          // for threads on one mapping
   const std::byte* worker_memory() const { return worker_segment_.data(); }
+  int response_arena_fd() const { return response_arena_fd_.get(); }
 
  private:
-  HostEnd(const ChannelOptions& options, Segment host, Segment worker, UniqueFd host_fd, UniqueFd worker_fd, UniqueFd event);
+  struct Parts {
+    Segment host_segment, worker_segment, response_arena;
+    UniqueFd host_segment_fd, worker_segment_fd, response_arena_fd, eventfd;
+  };
+
+  HostEnd(const ChannelOptions& options, Parts parts);
 
   ChannelOptions options_;
   Segment host_segment_;
   Segment worker_segment_;
+  Segment response_arena_;
   HostPage* host_page_;
   const WorkerPage* worker_page_;
   UniqueFd host_segment_fd_;
   UniqueFd worker_segment_fd_;
+  UniqueFd response_arena_fd_;
   UniqueFd eventfd_;
+
+  std::mutex releases_mutex_;
+  ReleaseWriter response_releases_;  // guarded by releases_mutex_
 };
 
-// The worker's end. Threads: the worker's main thread; wake() any.
+// What a worker's end is built on.
+struct WorkerMemory {
+  const std::byte* host = nullptr;         // the host segment
+  std::byte* worker = nullptr;             // the worker segment
+  std::span<const std::byte> request_arena;
+  std::span<std::byte> response_arena;
+};
+
+// The worker's end. Threads: the worker's main thread, but where said.
 class WorkerEnd {
  public:
   // Maps what Hello announced. `fds` in the order of HelloFd; the segments' descriptors are closed.
   static SystemResult<std::unique_ptr<WorkerEnd>> attach(const Hello& hello, std::vector<UniqueFd>& fds);
 
   // On memory that is mapped already and outlives this.
-  WorkerEnd(const ChannelOptions& options, std::int64_t spin_max_ns, const std::byte* host_memory, std::byte* worker_memory,
+  WorkerEnd(const ChannelOptions& options, std::int64_t spin_max_ns, const WorkerMemory& memory, UniqueFd response_arena,
             UniqueFd event);
 
   // The next request, without waiting. `out.payload` points into the lane until finish().
@@ -93,6 +128,19 @@ class WorkerEnd {
   // Announces `request`, which peek() found, as started. False: it was revoked before, answer it with Status::skipped.
   // Requires: nothing of the payload has been touched.
   bool start(const Request& request);
+
+  // Where the payload of `request` lies: in the record or in the request arena. Nothing where it lies in neither.
+  std::optional<std::span<const std::byte>> payload(const Request& request) const;
+
+  // A block of the response arena, to be written and then named in a response. Nothing where no room is; no pages: an error.
+  SystemResult<std::optional<std::uint64_t>> allocate_block(std::uint64_t bytes);
+  Arena& response_arena() { return response_arena_; }
+
+  // Sleeps until the host releases a block, stop, or `deadline_ns`. False: nothing was released. Blocks.
+  bool wait_for_release(std::int64_t deadline_ns);
+
+  // The argument of call `call_id`, whose response said kResponseArgumentEscaped, is viewed no more. Threads: one at a time, any.
+  void release_argument(std::uint64_t call_id) { argument_releases_.push(call_id); }
 
   // Whether the running request has been revoked: its caller no longer waits.
   const std::atomic<std::uint64_t>* current_word() const { return requests_.current_word(); }
@@ -110,11 +158,9 @@ class WorkerEnd {
     return spin_.spin([this] { return requests_.has_record(); }, keep_on) || stopping();
   }
 
-  // Sleeps until a request, stop or wake(). May return early. Blocks.
-  void park() {
-    ipc::park(host_page_->doorbell, worker_page_->asleep, kNever, [this] { return requests_.has_record() || stopping(); });
-    spin_.slept();
-  }
+  // Sleeps until a request or stop. May return early. Blocks. Before a long sleep, freed memory of the response arena goes
+  // back to the kernel, a period after the last call.
+  void park();
 
   bool has_request() const { return requests_.has_record(); }
   bool stopping() const { return host_page_->stop.load(std::memory_order_acquire) != 0; }
@@ -122,15 +168,23 @@ class WorkerEnd {
   std::uint32_t payload_bytes_max() const { return options_.payload_bytes_max; }
 
  private:
-  WorkerEnd(const ChannelOptions& options, std::int64_t spin_max_ns, Segment host, Segment worker, UniqueFd event);
+  bool collect_releases();  // whether there were any
+  void trim();
+  bool has_work() const { return requests_.has_record() || stopping(); }
 
   ChannelOptions options_;
-  Segment host_segment_;    // empty on memory of others
-  Segment worker_segment_;
+  std::int64_t trim_ns_ = 1'000'000'000;
+  std::array<Segment, 4> segments_;  // empty on memory of others
+  std::span<const std::byte> request_arena_;
   const HostPage* host_page_;
   WorkerPage* worker_page_;
   LaneReader requests_;
   LaneWriter responses_;
+  ReleaseReader response_releases_;
+  ReleaseWriter argument_releases_;
+  Arena response_arena_;
+  std::uint32_t blocks_out_ = 0;    // allocated and not yet released
+  std::uint32_t idle_periods_ = 0;  // since the last block was allocated
   UniqueFd eventfd_;
   AdaptiveSpin spin_;
   std::uint64_t started_ = 0;

@@ -14,6 +14,12 @@ inline std::int64_t now_ns() {
   return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
 }
 
+// The point in time that is `duration_ns` away; kNever where that is out of range.
+inline std::int64_t in(std::int64_t duration_ns) {
+  const std::int64_t now = now_ns();
+  return duration_ns < kNever - now ? now + duration_ns : kNever;
+}
+
 // As of the last timer tick: behind now_ns() by up to kCoarseLagNs, and four times cheaper (5 ns against 22).
 inline constexpr std::int64_t kCoarseLagNs = 20'000'000;
 

@@ -10,7 +10,8 @@ std::string text(const flatbuffers::String* string) { return string ? string->st
 flatbuffers::Offset<void> pack(flatbuffers::FlatBufferBuilder& b, const Hello& m) {
   const auto module = b.CreateString(m.module);
   return wire::CreateHello(b, m.layout_hash, m.incarnation, m.worker, m.lane_bytes, m.payload_bytes_max,
-                           static_cast<std::uint64_t>(m.spin_max_ns), module)
+                           static_cast<std::uint64_t>(m.spin_max_ns), module, m.request_arena_bytes, m.response_arena_bytes,
+                           static_cast<std::uint64_t>(m.arena_trim_ns), m.escaped_views_max)
       .Union();
 }
 
@@ -43,7 +44,11 @@ Hello unpack(const wire::Hello& m) {
           .lane_bytes = m.lane_bytes(),
           .payload_bytes_max = m.payload_bytes_max(),
           .spin_max_ns = static_cast<std::int64_t>(m.spin_max_ns()),
-          .module = text(m.module_())};
+          .module = text(m.module_()),
+          .request_arena_bytes = m.request_arena_bytes(),
+          .response_arena_bytes = m.response_arena_bytes(),
+          .arena_trim_ns = static_cast<std::int64_t>(m.arena_trim_ns()),
+          .escaped_views_max = m.escaped_views_max()};
 }
 
 Ready unpack(const wire::Ready& m) {

@@ -15,7 +15,8 @@
 
 namespace samovar::ipc {
 
-enum HelloFd { kFdHostSegment, kFdWorkerSegment, kFdEvent, kFdHostProcess, kHelloFds };
+// The request arena is missing where Hello says that it has no bytes.
+enum HelloFd { kFdHostSegment, kFdWorkerSegment, kFdEvent, kFdHostProcess, kFdResponseArena, kFdRequestArena, kHelloFds };
 
 struct Hello {
   std::uint64_t layout_hash = 0;
@@ -25,6 +26,10 @@ struct Hello {
   std::uint32_t payload_bytes_max = 0;
   std::int64_t spin_max_ns = 0;
   std::string module;
+  std::uint64_t request_arena_bytes = 0;
+  std::uint64_t response_arena_bytes = 0;
+  std::int64_t arena_trim_ns = 0;
+  std::uint32_t escaped_views_max = 0;
 };
 
 struct Ready {

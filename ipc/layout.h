@@ -3,8 +3,10 @@
 // A channel is two memfds. The host segment is written by the host only and sealed against any other writer; the worker
 // segment is written by the worker only. Each is one control page followed by one lane:
 //
-//   host segment    | HostPage 4096 | request lane,  lane_bytes |
-//   worker segment  | WorkerPage 4096 | response lane, lane_bytes |
+//   host segment    | HostPage 4096 | request lane,  lane_bytes | releases of response blocks |
+//   worker segment  | WorkerPage 4096 | response lane, lane_bytes | releases of request blocks |
+//
+// Payloads that do not fit into a record lie in arenas, memfds of their own without any structure: see arena.h.
 //
 // Words that are written once per call never share a cache line with flags that are written rarely.
 #pragma once
@@ -42,6 +44,10 @@ inline constexpr std::uint32_t kRecordsPerLaneMin = 4;
 inline constexpr std::uint32_t kLaneBytesMin = 4096;
 inline constexpr std::uint32_t kLaneBytesMax = 1u << 30;
 
+// Releases: numbers of 8 bytes; a side has at most this many blocks of the other's.
+inline constexpr std::uint32_t kReleaseEntries = 4096;
+inline constexpr std::uint32_t kReleaseRingBytes = kReleaseEntries * 8;
+
 constexpr std::uint32_t message_bytes(std::uint32_t payload_bytes) { return kEnvelopeBytes + ((payload_bytes + 7u) & ~7u); }
 
 // How far a record moves its lane on. Follows from the size alone; what a peer says of it is never used.
@@ -59,38 +65,47 @@ struct HostPage {
   // Line 1: written once per duty cycle that took responses.
   alignas(kCacheLineBytes) std::atomic<std::uint64_t> responses_consumed;  // bytes of the response lane, cumulative
 
-  alignas(kCacheLineBytes) std::byte reserved[kPageBytes - 2 * kCacheLineBytes];
+  // Line 2: written when a reply that lay in the response arena is dropped.
+  alignas(kCacheLineBytes) std::atomic<std::uint64_t> blocks_released;  // entries of the release ring, cumulative
+
+  alignas(kCacheLineBytes) std::byte reserved[kPageBytes - 3 * kCacheLineBytes];
 };
 
 // Control page of the worker segment. Writer: worker.
 struct WorkerPage {
   // Line 0: written rarely.
   alignas(kCacheLineBytes) std::atomic<std::uint32_t> asleep;  // 1: the worker sleeps, ring its doorbell
+  std::atomic<std::uint32_t> awaits_block;                     // 1: it sleeps until a block is released
 
   // Line 1: written for every call.
   alignas(kCacheLineBytes) std::atomic<std::uint64_t> requests_consumed;  // bytes of the request lane, cumulative
   std::atomic<std::uint64_t> started;                                     // requests begun or skipped, in lane order
 
-  alignas(kCacheLineBytes) std::byte reserved[kPageBytes - 2 * kCacheLineBytes];
+  // Line 2: written when a view of a payload dies after its call.
+  alignas(kCacheLineBytes) std::atomic<std::uint64_t> blocks_released;  // entries of the release ring, cumulative
+
+  alignas(kCacheLineBytes) std::byte reserved[kPageBytes - 3 * kCacheLineBytes];
 };
 
 static_assert(sizeof(HostPage) == kPageBytes && sizeof(WorkerPage) == kPageBytes);
 static_assert(offsetof(HostPage, doorbell) == 0 && offsetof(HostPage, asleep) == 4 && offsetof(HostPage, stop) == 8);
-static_assert(offsetof(HostPage, responses_consumed) == 64);
+static_assert(offsetof(HostPage, responses_consumed) == 64 && offsetof(HostPage, blocks_released) == 128);
 static_assert(offsetof(WorkerPage, asleep) == 0 && offsetof(WorkerPage, requests_consumed) == 64);
-static_assert(offsetof(WorkerPage, started) == 72);
+static_assert(offsetof(WorkerPage, awaits_block) == 4);
+static_assert(offsetof(WorkerPage, started) == 72 && offsetof(WorkerPage, blocks_released) == 128);
 static_assert(std::is_standard_layout_v<HostPage> && std::is_standard_layout_v<WorkerPage>);
 static_assert(std::is_trivially_destructible_v<HostPage> && std::is_trivially_destructible_v<WorkerPage>);
 static_assert(std::atomic<std::uint32_t>::is_always_lock_free && std::atomic<std::uint64_t>::is_always_lock_free);
 static_assert(record_advance(message_bytes(0)) == 64, "an empty request is one cache line");
 static_assert(record_advance(message_bytes(64)) == 128, "a request of 64 bytes is two cache lines");
 
-constexpr std::uint64_t segment_bytes(std::uint32_t lane_bytes) { return std::uint64_t{kPageBytes} + lane_bytes; }
+constexpr std::uint64_t segment_bytes(std::uint32_t lane_bytes) { return std::uint64_t{kPageBytes} + lane_bytes + kReleaseRingBytes; }
+constexpr std::uint64_t release_ring_at(std::uint32_t lane_bytes) { return std::uint64_t{kPageBytes} + lane_bytes; }
 
 // Of this layout and the schemas, not of the build: host and extension are built apart and compare it in the handshake.
 constexpr std::uint64_t layout_hash() {
   constexpr std::uint64_t kFacts[] = {
-      1,  // revision: raise it when meaning changes and no number below does
+      2,  // revision: raise it when meaning changes and no number below does
       wire::kSchemaHash,
       kPageBytes,
       kGranuleBytes,
@@ -100,13 +115,17 @@ constexpr std::uint64_t layout_hash() {
       kCommitRevoked,
       kCommitSizeMask,
       kEnvelopeBytes,
+      kReleaseEntries,
       offsetof(HostPage, doorbell),
       offsetof(HostPage, asleep),
       offsetof(HostPage, stop),
       offsetof(HostPage, responses_consumed),
+      offsetof(HostPage, blocks_released),
       offsetof(WorkerPage, asleep),
+      offsetof(WorkerPage, awaits_block),
       offsetof(WorkerPage, requests_consumed),
       offsetof(WorkerPage, started),
+      offsetof(WorkerPage, blocks_released),
   };
   std::uint64_t hash = 0xcbf2'9ce4'8422'2325;  // FNV-1a, 64 bits
   for (std::uint64_t fact : kFacts) {

@@ -106,9 +106,16 @@ void write_request(const Request& request, std::byte* out) {
 }
 
 void write_response(const Response& response, std::byte* out) {
-  const wire::ResponseHeader header(response.call_id, response.service_ns, 0, 0, static_cast<std::uint8_t>(response.kind),
+  const wire::ResponseHeader header(response.call_id, response.service_ns, 0, response.flags, static_cast<std::uint8_t>(response.kind),
                                     static_cast<std::uint8_t>(response.status));
   kResponse.write(header, response.payload, out);
+}
+
+std::optional<BlockReference> read_block_reference(std::span<const std::byte> payload) {
+  if (payload.size() != kBlockReferenceBytes) return std::nullopt;
+  BlockReference block;
+  std::memcpy(&block, payload.data(), sizeof block);
+  return block;
 }
 
 bool read_request(std::span<const std::byte> message, Request& out) {
@@ -129,6 +136,7 @@ bool read_response(std::span<const std::byte> message, Response& out) {
   if (header.kind() > kKindMax || header.status() > kStatusMax) return false;
   out.call_id = header.call_id();
   out.service_ns = header.service_ns();
+  out.flags = header.flags();
   out.kind = static_cast<Kind>(header.kind());
   out.status = static_cast<Status>(header.status());
   return true;

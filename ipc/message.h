@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "ipc/layout.h"
@@ -34,7 +35,24 @@ inline constexpr std::uint8_t kKindMax = 4;
 enum RequestFlag : std::uint8_t {
   kRequestTimed = 1,      // the response tells the time in the handler
   kRequestRevocable = 2,  // lies behind others: the host may take it back, so the worker's start is fenced
+  kRequestInArena = 4,    // the payload is a BlockReference into the request arena
+  kRequestMayWait = 8,    // a result that finds the response arena full waits until the deadline
 };
+
+enum ResponseFlag : std::uint16_t {
+  kResponseInArena = 1,          // the payload is a BlockReference into the response arena: a block to be released
+  kResponseInArgument = 2,       // the payload is a BlockReference into the request arena, within the call's own argument
+  kResponseArgumentEscaped = 4,  // the argument's block is still viewed; a release with the call's id will follow
+};
+inline constexpr std::uint16_t kResponseFlagsMax = 7;
+
+// Where a payload lies that is not in the record.
+struct BlockReference {
+  std::uint64_t offset = 0;  // in its arena
+  std::uint64_t size = 0;    // of the payload
+};
+inline constexpr std::size_t kBlockReferenceBytes = 16;
+static_assert(sizeof(BlockReference) == kBlockReferenceBytes);
 
 enum class Status : std::uint8_t {
   ok = 0,
@@ -51,8 +69,9 @@ enum class FailureCode : std::uint16_t {
   result_too_large = 2,  // the result does not fit into a record
   argument = 3,          // the payload cannot be decoded
   unknown_method = 4,    // the worker has no such method
+  arena_full = 5,        // no room for the result in the response arena
 };
-inline constexpr std::uint16_t kFailureCodeMax = 4;
+inline constexpr std::uint16_t kFailureCodeMax = 5;
 
 // Method 0 is answered by the worker itself, without user code: the ping before a worker is ready.
 inline constexpr std::uint16_t kPingMethod = 0;
@@ -69,10 +88,15 @@ struct Request {
 struct Response {
   std::uint64_t call_id = 0;
   std::uint64_t service_ns = 0;
+  std::uint16_t flags = 0;
   Kind kind = Kind::none;
   Status status = Status::ok;
   std::span<const std::byte> payload;
 };
+
+// A payload that is a BlockReference, as bytes and back. Nothing where the payload is not as long as one.
+inline std::span<const std::byte> as_payload(const BlockReference& block) { return std::as_bytes(std::span(&block, 1)); }
+std::optional<BlockReference> read_block_reference(std::span<const std::byte> payload);
 
 // Writes message_bytes(payload size) bytes at `out`, 8-aligned.
 void write_request(const Request& request, std::byte* out);

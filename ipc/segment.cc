@@ -36,7 +36,7 @@ class Mappable {
 
 }  // namespace
 
-SystemResult<Segment> Segment::map(const UniqueFd& fd, std::uint64_t bytes, Access access) {
+SystemResult<Segment> Segment::map(const UniqueFd& fd, std::uint64_t bytes, Access access, Populate populate) {
   struct stat status;
   if (fstat(fd.get(), &status) != 0) return system_error("fstat of a segment");
   if (static_cast<std::uint64_t>(status.st_size) < bytes) {
@@ -56,8 +56,8 @@ SystemResult<Segment> Segment::map(const UniqueFd& fd, std::uint64_t bytes, Acce
     if (madvise(segment.data(), bytes, MADV_DONTFORK) != 0) return system_error("madvise(MADV_DONTFORK)");
     if (madvise(segment.data(), bytes, MADV_DONTDUMP) != 0) return system_error("madvise(MADV_DONTDUMP)");
   }
-  // Only spares the first calls their page faults; kernels before 5.14 do not know it.
-  madvise(segment.data(), bytes, writable ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
+  // Kernels before 5.14 do not know it, and then the first calls fault.
+  if (populate == Populate::yes) madvise(segment.data(), bytes, writable ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
   return segment;
 }
 
@@ -67,6 +67,17 @@ SystemResult<UniqueFd> create_memfd(const char* name, std::uint64_t bytes) {
   if (ftruncate(fd.get(), static_cast<off_t>(bytes)) != 0) return system_error(std::string("ftruncate of ") + name);
   if (fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) != 0) return system_error(std::string("sealing the size of ") + name);
   return fd;
+}
+
+SystemResult<UniqueFd> reopen_read_only(const UniqueFd& fd) {
+  const std::string path = "/proc/self/fd/" + std::to_string(fd.get());
+  UniqueFd reopened(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!reopened) return system_error("open of " + path + " (an arena, read-only; is /proc mounted?)");
+  void* mapping = mmap(nullptr, kPageBytes, PROT_READ | PROT_WRITE, MAP_SHARED, reopened.get(), 0);
+  if (mapping == MAP_FAILED) return reopened;
+  munmap(mapping, kPageBytes);
+  errno = EPERM;
+  return system_error("an arena that was opened read-only could be mapped writable");
 }
 
 SystemResult<void> seal_future_write(const UniqueFd& fd) {

@@ -16,10 +16,13 @@ namespace samovar::ipc {
 
 enum class Access { read_only, read_write };
 
+// Whether all pages are mapped at once, which spares the first uses their faults; no for what is sparse.
+enum class Populate { yes, no };
+
 class Segment {
  public:
   // Maps all `bytes` of `fd`. Fails: the kernel refuses, or the memfd is smaller.
-  static SystemResult<Segment> map(const UniqueFd& fd, std::uint64_t bytes, Access access);
+  static SystemResult<Segment> map(const UniqueFd& fd, std::uint64_t bytes, Access access, Populate populate = Populate::yes);
 
   std::byte* data() const { return static_cast<std::byte*>(region_.get_address()); }
   std::uint64_t size() const { return region_.get_size(); }
@@ -30,6 +33,9 @@ class Segment {
 
 // A zeroed memfd that can neither shrink nor grow. `name` shows in /proc/PID/maps.
 SystemResult<UniqueFd> create_memfd(const char* name, std::uint64_t bytes);
+
+// A second descriptor of a memfd, which can only be mapped read-only: not mapped writable, written or punched by its holder.
+SystemResult<UniqueFd> reopen_read_only(const UniqueFd& fd);
 
 // From here on nobody can map it writable or write to it; mappings that exist stay writable.
 // Fails with EPERM where a writable mapping is possible all the same: the seal is tried, not assumed.

@@ -50,6 +50,7 @@ std::unique_ptr<Contestant> make_call(Pool& pool, pid_t worker, std::size_t payl
 
 Made<Pool> start_pool(const PoolSettings& settings) {
   Options options;
+  options.environment = Environment::ignore;  // what is measured does not depend on it
   options.module = bench_directory() + "/whole/noop.py";
   options.name = "samovar-bench";
   options.workers = settings.workers;

@@ -52,10 +52,8 @@ class EchoWorker final : public LaneWorker {
 Made<std::unique_ptr<LaneWorker>> start_echo_worker(int cpu) {
   auto host = ipc::HostEnd::create({.name = "samovar-bench"});
   if (!host) return tl::unexpected(host.error().to_string());
-  const ipc::Hello hello{.layout_hash = ipc::layout_hash(),
-                         .lane_bytes = (*host)->options().lane_bytes,
-                         .payload_bytes_max = (*host)->options().payload_bytes_max,
-                         .spin_max_ns = kBareSpinMaxNs};
+  ipc::Hello hello = (*host)->hello();
+  hello.spin_max_ns = kBareSpinMaxNs;
   auto twin = Twin::start(cpu, [&](TwinPage&) {
     std::vector<ipc::UniqueFd> fds;  // the twin's own, by the fork
     for (int fd : (*host)->fds_for_worker(-1)) fds.emplace_back(fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3));

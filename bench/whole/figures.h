@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/whole/churn.h"
 #include "bench/whole/contestant.h"
 #include "bench/whole/environment.h"
 #include "bench/whole/idle.h"
@@ -29,6 +30,9 @@ struct Figures {
   std::optional<Options> options;  // of the pool that `call` measures, as they are in force
 
   Entry floor, echo_lane, bare_lane, call_64, call_1024, call_4096;
+  Entry reference_call, call_beside_reference;  // 64 MiB there and a reference back, and call_64 in rounds between
+  Entry touching_call, touching_here;           // 8 MiB written and read, by a call and in one process
+  std::optional<Churn> churn;
   FlowEntry throughput, floor_throughput;
   std::uint32_t prefetch = 0;
   std::size_t window = 0;

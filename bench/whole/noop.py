@@ -2,6 +2,7 @@
 
 import os
 import platform
+import zlib
 
 import samovar
 
@@ -9,6 +10,11 @@ import samovar
 @samovar.method
 def noop(payload):
     return payload
+
+
+@samovar.method
+def checksum(payload):
+    return zlib.crc32(payload)
 
 
 @samovar.method

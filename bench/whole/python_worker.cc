@@ -53,13 +53,10 @@ Made<pid_t> spawn(const PythonWorkerOptions& options, int control_fd) {
 }
 
 Made<std::uint16_t> shake_hands(const PythonWorkerOptions& options, const ipc::ControlSocket& control, ipc::HostEnd& host) {
-  const ipc::Hello hello{.layout_hash = ipc::layout_hash(),
-                         .incarnation = 1,
-                         .worker = 0,
-                         .lane_bytes = host.options().lane_bytes,
-                         .payload_bytes_max = host.options().payload_bytes_max,
-                         .spin_max_ns = kBareSpinMaxNs,
-                         .module = options.module};
+  ipc::Hello hello = host.hello();
+  hello.incarnation = 1;
+  hello.spin_max_ns = kBareSpinMaxNs;
+  hello.module = options.module;
   const ipc::UniqueFd self = open_pidfd(getpid());
   if (auto sent = control.send(ipc::encode_control(hello), host.fds_for_worker(self.get())); !sent) {
     return tl::unexpected("Hello to the bare worker: " + sent.error().to_string());

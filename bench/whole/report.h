@@ -10,7 +10,7 @@
 
 namespace samovar::bench {
 
-// A figure that issue 2 sets a bar for.
+// A figure with a bar to reach and an aim beyond it.
 struct Verdict {
   std::string key;
   std::string title;

@@ -108,6 +108,16 @@ Json idle_json(const Figures& f) {
           {"loaded_calls_per_s", number(f.idle->loaded_calls_per_s, 0)}};
 }
 
+Json churn_json(const Figures& f) {
+  if (!f.churn) return nullptr;
+  return {{"calls", f.churn->calls},
+          {"refused", f.churn->refused},
+          {"fill", number(f.churn->fill, 3)},
+          {"resident_quarter_bytes", f.churn->resident_quarter},
+          {"resident_end_bytes", f.churn->resident_end},
+          {"window_s", f.churn->window.count()}};
+}
+
 Json flow_json(const FlowEntry& entry) {
   Json json{{"typical_per_s", number(median(entry.per_second), 0)}, {"rounds", entry.per_second.size()}};
   if (!entry.error.empty()) json["error"] = entry.error;
@@ -123,8 +133,13 @@ Json to_json(const Figures& f) {
   json["floor_rtt_ns"] = percentiles(f.floor);
   json["bare_lane_rtt_ns"] = percentiles(f.bare_lane);
   json["call_rtt_ns"] = {
-      {"64", percentiles(f.call_64)}, {"1024", percentiles(f.call_1024)}, {"4096", percentiles(f.call_4096)}};
+      {"64", percentiles(f.call_64)},
+      {"1024", percentiles(f.call_1024)},
+      {"4096", percentiles(f.call_4096)},
+      {"67108864", percentiles(f.reference_call)}};
   json["call_over_floor"] = number(f.call_64.series.p50() / f.floor.series.p50(), 3);
+  json["large_touch_over_memcpy"] = number(median_ratio(f.touching_call.series, f.touching_here.series), 3);
+  json["arena_churn_per_s"] = f.churn ? number(f.churn->per_s, 0) : Json(nullptr);
   json["throughput_per_s"] = number(f.throughput.best(), 0);
   json["floor_throughput_per_s"] = number(f.floor_throughput.best(), 0);
   json["idle_cpu_fraction"] = f.idle ? number(f.idle->cpu_fraction, 6) : Json(nullptr);
@@ -140,6 +155,10 @@ Json to_json(const Figures& f) {
                         {"bare_ring", flow_json(f.floor_throughput)}};
   json["wake_gap_ns"] = std::chrono::nanoseconds(kWakeGap).count();
   json["idle"] = idle_json(f);
+  json["call_beside_reference_rtt_ns"] = percentiles(f.call_beside_reference);
+  json["touching_call_ns"] = percentiles(f.touching_call);
+  json["touching_here_ns"] = percentiles(f.touching_here);
+  json["churn"] = churn_json(f);
   json["echo_lane_rtt_ns"] = percentiles(f.echo_lane);
   json["call_beside_peers_rtt_ns"] = percentiles(f.call_beside_peers);
   json["failures"] = f.failures;

@@ -64,6 +64,8 @@ void series_head(std::string& out, const char* title, const char* base) {
        (std::string("/ ") + base).c_str(), "by rounds");
 }
 
+double mib(std::uint64_t bytes) { return static_cast<double>(bytes) / (1 << 20); }
+
 void flow_row(std::string& out, const char* name, const FlowEntry& entry, const FlowEntry& base) {
   if (!entry.error.empty()) return line(out, "  %-26s failed: %s", name, entry.error.c_str());
   if (entry.per_second.empty()) return;
@@ -120,6 +122,14 @@ std::string to_table(const Figures& f) {
   series_row(out, "call, 1024 B", f.call_1024, floor, 1, 0);
   series_row(out, "call, 4096 B", f.call_4096, floor, 1, 0);
 
+  if (f.reference_call.series.measured() || !f.reference_call.error.empty()) {
+    series_head(out, "large payloads, ns", "64 B");
+    series_row(out, "call, 64 B", f.call_beside_reference, f.call_beside_reference.series, 1, 0);
+    series_row(out, "64 MiB, a reference back", f.reference_call, f.call_beside_reference.series, 1, 0);
+    series_head(out, "8 MiB and its CRC-32, us", "here");
+    series_row(out, "memcpy and zlib, here", f.touching_here, f.touching_here.series, 1000, 0);
+    series_row(out, "a loan, read by Python", f.touching_call, f.touching_here.series, 1000, 0);
+  }
   if (f.parked_call.series.measured() || !f.parked_call.error.empty()) {
     series_head(out, "wake-ups, us", "futex");
     series_row(out, "futex there and back", f.futex_floor, f.futex_floor.series, 1000, 1);
@@ -134,6 +144,13 @@ std::string to_table(const Figures& f) {
     line(out, "  (prefetch %u, up to %zu calls waiting)", f.prefetch, f.window);
   }
   peer_rows(out, f);
+  if (f.churn) {
+    line(out, "\narena churn, 4 threads, %lld s: %.0f loans, calls and drops a second at %.0f %% fill, %llu refused",
+         static_cast<long long>(f.churn->window.count()), f.churn->per_s, f.churn->fill * 100,
+         static_cast<unsigned long long>(f.churn->refused));
+    line(out, "  the arena held %.0f MiB after a quarter of the time, %.0f MiB at the end", mib(f.churn->resident_quarter),
+         mib(f.churn->resident_end));
+  }
   if (f.idle) {
     line(out, "\nidle pool of 4 workers, %lld s right after load (%.0f calls/s at %.2f cores)",
          static_cast<long long>(f.idle_window.count()), f.idle->loaded_calls_per_s, f.idle->loaded_cpu_fraction);

@@ -7,8 +7,10 @@
 
 #include "bench/whole/bare_lane.h"
 #include "bench/whole/call.h"
+#include "bench/whole/churn.h"
 #include "bench/whole/floor.h"
 #include "bench/whole/lane_workers.h"
+#include "bench/whole/large.h"
 #include "bench/whole/peers.h"
 #include "bench/whole/processes.h"
 #include "bench/whole/wake.h"
@@ -24,6 +26,7 @@ using std::chrono::seconds;
 constexpr std::size_t kPayloadBytes = 64;
 constexpr std::size_t kTripsPerRound = 10'000;  // some milliseconds, and a p99.9 of its own
 constexpr std::size_t kLargeTripsPerRound = 5'000;
+constexpr std::size_t kTouchingTripsPerRound = 10;
 constexpr std::size_t kFlowCallsPerRound = 20'000;
 constexpr std::uint32_t kFlowPrefetch = 64;
 constexpr std::size_t kFlowWindow = 256;
@@ -31,11 +34,12 @@ constexpr std::size_t kWakeTripsPerRound = 20;
 constexpr std::size_t kPeerTripsPerRound = 100;
 
 struct Budgets {
-  milliseconds trips, flow, wake, peers, peers_unpinned, load;
-  seconds idle;
+  milliseconds trips, large, flow, wake, peers, peers_unpinned, load;
+  seconds churn, idle;
 };
-constexpr Budgets kFull{seconds(40), seconds(15), seconds(25), seconds(30), seconds(10), milliseconds(2000), seconds(30)};
-constexpr Budgets kQuick{seconds(4), seconds(2), seconds(3), seconds(3), seconds(1), milliseconds(500), seconds(10)};
+constexpr Budgets kFull{seconds(40), seconds(10), seconds(15),         seconds(25), seconds(30),
+                        seconds(10), milliseconds(2000), seconds(60), seconds(30)};
+constexpr Budgets kQuick{seconds(4), seconds(2), seconds(2), seconds(3), seconds(3), seconds(1), milliseconds(500), seconds(4), seconds(10)};
 
 class IgnoredSigpipe {
  public:
@@ -57,11 +61,13 @@ class Bench {
     {
       const PinnedHere pinned(figures_.placement.host_cpu);
       measure_trips();
+      measure_large();
       measure_throughput();
       measure_wake();
       measure_peers();
     }
     measure_unpinned_peers();
+    measure_churning();
     end();  // an idle pool is measured alone
     measure_idle_pool();
     return {};
@@ -95,7 +101,7 @@ class Bench {
       echo_ = std::move(*echo);
     }
     // Not while this thread is pinned: their own threads would be, too.
-    if (wanted("call") || wanted("wake") || wanted("peers")) {
+    if (wanted("call") || wanted("large") || wanted("wake") || wanted("peers") || wanted("churn")) {
       if (Outcome pool = start_measured_pool(call_pool_, 0); !pool) return pool;
       figures_.options = call_pool_.pool->options();
       const Result<Reply> version = call_pool_.pool->call("python_version");
@@ -160,6 +166,35 @@ class Bench {
     for (const Part& part : parts) entries.push_back({part.section, part.contestant.get(), part.trips, figures_.tick_ns});
     interleave(entries, {.budget = budgets_.trips});
     for (std::size_t i = 0; i < parts.size(); ++i) keep(*parts[i].figure, entries[i]);
+  }
+
+  void measure_large() {
+    if (!wanted("large")) return;
+    announce("large payloads: 64 MiB by reference, 8 MiB written and read", 2 * budgets_.large);
+    Pool& pool = *call_pool_.pool;
+    const auto reference = make_reference_call(pool, call_pool_.worker, figures_.timestamp_ns);
+    const auto call = make_call(pool, call_pool_.worker, kPayloadBytes, figures_.timestamp_ns);
+    std::array<Entry, 2> flat{Entry{"call, 64 B", call.get(), kLargeTripsPerRound, figures_.tick_ns},
+                              Entry{"64 MiB, a reference back", reference.get(), kLargeTripsPerRound, figures_.tick_ns}};
+    interleave(flat, {.budget = budgets_.large});
+    keep(figures_.call_beside_reference, flat[0]);
+    keep(figures_.reference_call, flat[1]);
+
+    const auto there = make_touching_call(pool, call_pool_.worker);
+    const auto here = make_touching_here();
+    std::array<Entry, 2> touched{Entry{"8 MiB, here", here.get(), kTouchingTripsPerRound},
+                                 Entry{"8 MiB, there", there.get(), kTouchingTripsPerRound}};
+    interleave(touched, {.budget = budgets_.large});
+    keep(figures_.touching_here, touched[0]);
+    keep(figures_.touching_call, touched[1]);
+  }
+
+  void measure_churning() {
+    if (!wanted("churn")) return;
+    announce("arena churn, 4 threads", budgets_.churn);
+    const auto churn = measure_churn(*call_pool_.pool, budgets_.churn);
+    if (!churn) return fail("churn", churn.error());
+    figures_.churn = *churn;
   }
 
   void measure_throughput() {

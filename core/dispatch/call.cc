@@ -1,6 +1,7 @@
 #include "core/dispatch/call.h"
 
 #include <new>
+#include <utility>
 
 #include "core/errors.h"
 #include "ipc/doorbell.h"
@@ -54,6 +55,8 @@ Call* CallPool::acquire() {
 
 void CallPool::recycle(Call& call) {
   call.error.reset();
+  call.block.reset();
+  if (call.reply_channel) std::exchange(call.reply_channel, nullptr)->release_block(call.reply_offset);
   call.callback.reset();
   call.attempts = 0;
   call.requeues = 0;

@@ -21,8 +21,10 @@
 
 #include <samovar/callback.h>
 #include <samovar/error.h>
+#include <samovar/loan.h>
 #include <samovar/reply.h>
 
+#include "ipc/channel.h"
 #include "ipc/clock.h"
 #include "ipc/fence.h"
 #include "ipc/message.h"
@@ -65,8 +67,9 @@ class alignas(ipc::kCacheLineBytes) Call {
   ipc::Kind kind = ipc::Kind::none;
   bool timed = false;
   bool idempotent = false;
+  bool may_wait = false;               // a result that finds the response arena full waits until the deadline
   bool asynchronous = false;           // has a callback; its deadline is the dispatcher's to enforce
-  std::span<const std::byte> payload;  // the caller's memory, or request_buffer
+  std::span<const std::byte> payload;  // the caller's memory, request_buffer, or `block`
 
   // --- owned by the holder of the dispatch token -----------------------------------------------------------------------
   Call* previous = nullptr;  // in the pending list
@@ -75,9 +78,12 @@ class alignas(ipc::kCacheLineBytes) Call {
   Call* due_next = nullptr;
   int attempts = 0;  // how often it was sent to a worker
   std::uint32_t requeues = 0;  // how often it moved on from a dead one
+  detail::Block block;         // where the payload lies, until a worker has done with it; a reply may lie there, too
 
   // --- the outcome: written by who claimed, read after done -----------------------------------------------------------
-  ipc::Response response;  // its payload lies in reply_buffer
+  ipc::Response response;  // its payload lies in reply_buffer, in the response arena of reply_channel, or in `block`
+  std::shared_ptr<ipc::HostEnd> reply_channel;
+  std::uint64_t reply_offset = 0;  // of the block there
   std::optional<Error> error;
   int worker = -1;
 

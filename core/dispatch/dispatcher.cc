@@ -29,18 +29,19 @@ std::int64_t deadline_of(const CallOptions& options, Duration default_timeout) {
 
 }  // namespace
 
-Dispatcher::Dispatcher(const Options& options, MethodTable methods, Counters& counters, WakeSet& wake_set, Bell& backstop_bell,
-                       unsigned cores, KillWorker kill_worker)
+Dispatcher::Dispatcher(const Options& options, MethodTable methods, Counters& counters, RequestArena& arena, WakeSet& wake_set,
+                       Bell& backstop_bell, unsigned cores, KillWorker kill_worker)
     : options_(options),
       methods_(std::move(methods)),
       counters_(counters),
+      arena_(arena),
       wake_set_(wake_set),
       backstop_bell_(backstop_bell),
       cores_(cores),
       kill_worker_(std::move(kill_worker)),
       calls_(CallPool::create()),
       queue_(options.queue_limit),
-      duty_(options, methods_, queue_, counters),
+      duty_(options, methods_, queue_, counters, arena),
       spin_(options.spin_max.count()) {}
 
 Dispatcher::~Dispatcher() {
@@ -62,10 +63,6 @@ Result<Call*> Dispatcher::prepare(std::string_view method, const Payload& payloa
     counters_.rejected.add();
     return tl::unexpected(make_error(Category::request, Code::invalid_payload, payload.error()));
   }
-  if (payload.data().size() > options_.inline_bytes_max) {
-    counters_.rejected.add();
-    return tl::unexpected(payload_too_large(payload.data().size(), options_.inline_bytes_max));
-  }
   Call* call = calls_->acquire();
   if (!call) {
     counters_.rejected.add();
@@ -78,7 +75,13 @@ Result<Call*> Dispatcher::prepare(std::string_view method, const Payload& payloa
   call->idempotent = options.idempotent;
   call->asynchronous = false;
   call->deadline_ns = deadline_of(options, options_.timeout);
-  call->payload = payload.data();
+  call->may_wait = options.when_full == WhenFull::wait;
+  if (Result<void> placed = place(*call, payload, options); !placed) [[unlikely]] {
+    counters_.rejected.add();
+    call->drop_reference();
+    call->drop_reference();
+    return tl::unexpected(std::move(placed.error()));
+  }
   return call;
 }
 
@@ -161,7 +164,7 @@ Result<void> Dispatcher::submit(std::string_view method, const Payload& payload,
   Result<Call*> prepared = prepare(method, payload, options);
   if (!prepared) return tl::unexpected(std::move(prepared.error()));
   Call& call = **prepared;
-  if (!call.payload.empty()) {
+  if (!call.payload.empty() && !call.block) {
     std::byte* copy = call.request_buffer.reserve(call.payload.size());
     std::memcpy(copy, call.payload.data(), call.payload.size());
     call.payload = {copy, call.payload.size()};
@@ -343,6 +346,8 @@ void Dispatcher::detach(int slot, Death death) {
   }
   raise_and_help(kMail);
 }
+
+void Dispatcher::look_for_blocks() { raise_and_help(kLookForBlocks); }
 
 void Dispatcher::backstop() {
   if (!token_.try_acquire()) return;

@@ -23,6 +23,7 @@
 #include <samovar/callback.h>
 #include <samovar/options.h>
 
+#include "core/arenas/request_arena.h"
 #include "core/dispatch/bell.h"
 #include "core/dispatch/call.h"
 #include "core/dispatch/duty_cycle.h"
@@ -41,18 +42,22 @@ class Dispatcher final : private Call::Owner {
 
   // `options` with defaults resolved; it and what is passed by reference outlive this. `cores`: how many this process may
   // use. `backstop_bell` wakes the thread that calls backstop().
-  Dispatcher(const Options& options, MethodTable methods, Counters& counters, WakeSet& wake_set, Bell& backstop_bell,
-             unsigned cores, KillWorker kill_worker);
+  Dispatcher(const Options& options, MethodTable methods, Counters& counters, RequestArena& arena, WakeSet& wake_set,
+             Bell& backstop_bell, unsigned cores, KillWorker kill_worker);
   ~Dispatcher();
 
   Result<Reply> call(std::string_view method, const Payload& payload, const CallOptions& options);
   Result<void> submit(std::string_view method, const Payload& payload, Callback done, const CallOptions& options);
   std::size_t poll();
 
+  // A block of the request arena; while that is full, waits until `until_ns` or `stop`. Blocks. Fails as RequestArena::allocate().
+  Result<detail::Block> loan(std::uint64_t bytes, std::int64_t until_ns, const std::stop_token& stop = {});
+
   // By the supervisor. attach() and detach() take effect in the next duty cycle, which they start where nobody is in charge.
   void attach(int slot, std::uint64_t incarnation, std::shared_ptr<ipc::HostEnd> channel, MethodNumbers numbers);
   void detach(int slot, Death death);
   void backstop();
+  void look_for_blocks();  // workers may have released some
 
   // Starts the thread of Dispatcher::pinned. False: it could not be pinned to `cpu`, and runs wherever the kernel likes.
   bool start_pinned(int cpu);
@@ -79,10 +84,12 @@ class Dispatcher final : private Call::Owner {
     kAbandoned = 2,  // calls have got their outcome outside the duty cycle
     kLookAgain = 4,  // a poller has armed completion_fd() and could not look itself
     kClosing = 8,    // fail what is left
+    kLookForBlocks = 16,  // a worker may have released some
   };
 
   // The ways into the pool.
   Result<Call*> prepare(std::string_view method, const Payload& payload, const CallOptions& options);
+  Result<void> place(Call& call, const Payload& payload, const CallOptions& options);
   Result<void> admit(Call& call, const CallOptions& options);
   bool enter_directly(Call& call);  // requires: claimed; true: entered, and this thread holds the token
   void enqueue(Call& call);
@@ -116,6 +123,7 @@ class Dispatcher final : private Call::Owner {
   const Options& options_;
   const MethodTable methods_;
   Counters& counters_;
+  RequestArena& arena_;
   WakeSet& wake_set_;
   Bell& backstop_bell_;
   const unsigned cores_;

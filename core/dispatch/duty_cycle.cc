@@ -1,7 +1,6 @@
 #include "core/dispatch/duty_cycle.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "core/errors.h"
@@ -9,7 +8,6 @@
 namespace samovar::core {
 namespace {
 
-constexpr int kResponsesPerTurn = 64;      // of one worker: the others wait no longer than that
 constexpr std::uint32_t kTimersEvery = 64;  // turns between looks at the clock, while there are turns
 constexpr std::uint32_t kSampleEvery = 16;  // calls of a worker between two that are timed, for prefetch by time
 constexpr std::int64_t kStuckNs = 50'000;   // a worker without progress for so long loses what it has not begun
@@ -23,8 +21,8 @@ void DutyCycle::Outbox::add_ready(Call& call) {
   ready_last = &call;
 }
 
-DutyCycle::DutyCycle(const Options& options, const MethodTable& methods, PendingQueue& queue, Counters& counters)
-    : options_(options), methods_(methods), queue_(queue), counters_(counters), loads_(options.workers) {
+DutyCycle::DutyCycle(const Options& options, const MethodTable& methods, PendingQueue& queue, Counters& counters, RequestArena& arena)
+    : options_(options), methods_(methods), queue_(queue), counters_(counters), arena_(arena), loads_(options.workers) {
   slots_.reserve(options.workers);
   for (unsigned i = 0; i < options.workers; ++i) slots_.emplace_back(std::max(options.prefetch, kPrefetchMax));
   outbox_.wake.reserve(64);
@@ -34,6 +32,7 @@ std::size_t DutyCycle::run() {
   std::size_t moved = 0;
   for (std::size_t i = 0; i < slots_.size(); ++i) {
     if (!slots_[i].journal.empty()) moved += take_responses(static_cast<int>(i));
+    if (!slots_[i].escaped.empty() && !slots_[i].broken) take_releases(static_cast<int>(i), slots_[i]);
   }
   moved += send_pending();
   if (++turns_ % kTimersEvery == 0) run_timers();
@@ -91,7 +90,13 @@ bool DutyCycle::send(int index, Call& call) {
     give_up(call, unknown_method(methods_.name(call.method), {}, options_.module));
     return true;
   }
-  std::byte* message = slot.channel->requests.try_claim(ipc::message_bytes(static_cast<std::uint32_t>(call.payload.size())));
+  ipc::BlockReference block;
+  std::span<const std::byte> payload = call.payload;
+  if (call.block) {
+    block = {call.block.offset(), call.payload.size()};
+    payload = ipc::as_payload(block);
+  }
+  std::byte* message = slot.channel->requests.try_claim(ipc::message_bytes(static_cast<std::uint32_t>(payload.size())));
   if (!message) {
     if (slot.journal.empty()) violate(index, "it has answered every request and gives none of their room back");
     return false;
@@ -102,8 +107,10 @@ bool DutyCycle::send(int index, Call& call) {
                       .method = number,
                       .kind = call.kind,
                       .flags = static_cast<std::uint8_t>((timed ? ipc::kRequestTimed : 0) |
-                                                         (slot.journal.empty() ? 0 : ipc::kRequestRevocable)),
-                      .payload = call.payload},
+                                                         (slot.journal.empty() ? 0 : ipc::kRequestRevocable) |
+                                                         (call.block ? ipc::kRequestInArena : 0) |
+                                                         (call.may_wait ? ipc::kRequestMayWait : 0)),
+                      .payload = payload},
                      message);
   const std::uint64_t position = slot.channel->requests.publish();
   ++call.attempts;
@@ -115,84 +122,6 @@ bool DutyCycle::send(int index, Call& call) {
   counters_.in_flight_sent.add();
   update_load(index);
   return true;
-}
-
-std::size_t DutyCycle::take_responses(int index) {
-  Slot& slot = slots_[static_cast<std::size_t>(index)];
-  // Whether the worker may be waiting for room: a lane that its outstanding responses cannot fill needs no look.
-  const bool crowded = slot.journal.size() * ipc::record_advance(ipc::message_bytes(options_.inline_bytes_max)) > options_.lane_bytes / 2;
-  int taken = 0;
-  while (taken < kResponsesPerTurn && !slot.journal.empty() && !slot.broken && slot.channel->responses.has_record()) {
-    if (!take_response(index, slot)) break;
-    ++taken;
-  }
-  if (taken > 0) {
-    slot.channel->responses.publish_consumed();
-    slot.touched |= crowded;
-    update_load(index);
-  }
-  return static_cast<std::size_t>(taken);
-}
-
-bool DutyCycle::take_response(int index, Slot& slot) {
-  ipc::LaneReader& lane = slot.channel->responses;
-  if (lane.peek() != ipc::Peek::record) {
-    violate(index, "its response lane holds no record where one was announced");
-    return false;
-  }
-  Journal::Entry entry = slot.journal.front();
-  const bool claimed = entry.call && entry.call->claim();
-  if (!claimed) scratch_.resize(lane.size());
-  std::byte* copy = claimed ? entry.call->reply_buffer.reserve(lane.size()) : scratch_.data();
-  std::memcpy(copy, lane.message(), lane.size());
-  ipc::Response response;
-  const bool readable = ipc::read_response({copy, lane.size()}, response);
-  if (!readable || response.call_id != entry.call_id || (response.status == ipc::Status::skipped && !entry.revoked)) {
-    if (claimed) entry.call->to_sent();  // it stays in the journal; the proof of death ends it
-    violate(index, readable ? "it answered a call that it was not asked" : "it sent what is no response");
-    return false;
-  }
-  lane.pop();
-  slot.journal.pop();
-  counters_.in_flight_ended.add();
-  if (response.service_ns > 0 && response.service_ns < static_cast<std::uint64_t>(ipc::kNever)) {
-    const auto service_ns = std::max<std::int64_t>(1, static_cast<std::int64_t>(response.service_ns));
-    slot.mean_service_ns = slot.mean_service_ns == 0 ? service_ns : slot.mean_service_ns + (service_ns - slot.mean_service_ns) / 8;
-    loads_[static_cast<std::size_t>(index)].credit = credit(options_.prefetch, slot.mean_service_ns);
-    if (claimed && !entry.call->timed) response.service_ns = 0;
-  }
-  if (claimed) {
-    settle(*entry.call, response);
-  } else if (entry.call) {
-    if (response.status == ipc::Status::ok || response.status == ipc::Status::failed) counters_.late_replies.add();
-    release(*entry.call);
-  }
-  return true;
-}
-
-void DutyCycle::settle(Call& call, const ipc::Response& response) {
-  switch (response.status) {
-    case ipc::Status::ok:
-      call.response = response;
-      counters_.replied.add();
-      complete(call);
-      break;
-    case ipc::Status::failed: {
-      Error error = method_failed(methods_.name(call.method), response.payload);
-      error.context.worker = call.worker;
-      give_up(call, std::move(error));
-      break;
-    }
-    case ipc::Status::expired:
-      counters_.timed_out_by_dispatcher.add();
-      give_up(call, deadline_exceeded(methods_.name(call.method), false));
-      break;
-    case ipc::Status::skipped:
-      call.to_queued();
-      queue_.requeue(call);
-      counters_.taken_back.add();
-      break;
-  }
 }
 
 void DutyCycle::give_up(Call& call, Error error) {
@@ -386,6 +315,8 @@ std::shared_ptr<ipc::HostEnd> DutyCycle::detach(int index, const Death& death) {
   }
   slot.journal.begin(0);
   slot.touched = false;
+  counters_.views_returned.add(slot.escaped.size());
+  slot.escaped.clear();
   std::shared_ptr<ipc::HostEnd> channel = std::exchange(slot.channel, nullptr);
   std::erase_if(outbox_.violations, [&](const Violation& v) { return v.slot == index && v.incarnation == death.incarnation; });
   update_load(index);

@@ -10,10 +10,12 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include <samovar/options.h>
 
+#include "core/arenas/request_arena.h"
 #include "core/dispatch/journal.h"
 #include "core/dispatch/method_table.h"
 #include "core/dispatch/pending_queue.h"
@@ -51,7 +53,7 @@ class DutyCycle {
     bool empty() const { return wake.empty() && !ready_first && !ring && violations.empty(); }
   };
 
-  DutyCycle(const Options& options, const MethodTable& methods, PendingQueue& queue, Counters& counters);
+  DutyCycle(const Options& options, const MethodTable& methods, PendingQueue& queue, Counters& counters, RequestArena& arena);
 
   // One turn. Returns how many calls and responses moved.
   std::size_t run();
@@ -101,6 +103,7 @@ class DutyCycle {
     std::uint64_t incarnation = 0;
     MethodNumbers numbers;
     Journal journal;
+    std::unordered_map<std::uint64_t, detail::Block> escaped;  // arguments still viewed after their calls, by call id
     bool broken = false;       // it broke the protocol; it is about to be killed
     bool touched = false;      // published or consumed since the last look at its `asleep`
     std::int64_t mean_service_ns = 0;
@@ -113,6 +116,9 @@ class DutyCycle {
 
   std::size_t take_responses(int index);
   bool take_response(int index, Slot& slot);  // false: the worker broke the protocol
+  const char* accept(Slot& slot, const Journal::Entry& entry, ipc::Response& response);  // what is wrong with it, or null
+  void settle_blocks(Slot& slot, Call& call, const ipc::Response& response, bool claimed);
+  void take_releases(int index, Slot& slot);
   void settle(Call& call, const ipc::Response& response);  // requires: claimed
   bool send(int index, Call& call);                        // requires: claimed; false: the lane is full
   void take_inbox();
@@ -133,6 +139,7 @@ class DutyCycle {
   const MethodTable& methods_;
   PendingQueue& queue_;
   Counters& counters_;
+  RequestArena& arena_;
   Outbox outbox_;
 
   std::vector<Slot> slots_;

@@ -40,6 +40,13 @@ class Journal {
   std::uint64_t resolved() const { return resolved_; }
   std::uint64_t sent() const { return sent_; }
 
+  bool contains(std::uint64_t call_id) {
+    for (std::uint64_t number = resolved_; number != sent_; ++number) {
+      if (at(number).call_id == call_id) return true;
+    }
+    return false;
+  }
+
   // How many the worker has begun, of what it says itself. A count that cannot be is taken as "all": none runs twice.
   std::uint64_t believe_started(std::uint64_t said) const { return said < resolved_ || said > sent_ ? sent_ : said; }
 

@@ -1,43 +1,18 @@
 #include "core/dispatch/method_table.h"
 
-#include <algorithm>
-#include <numeric>
 #include <utility>
 
+#include "core/nearest.h"
+
 namespace samovar::core {
-namespace {
-
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), std::size_t{0});
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    std::size_t diagonal = row[0]++;
-    for (std::size_t j = 0; j < b.size(); ++j) {
-      const std::size_t replaced = diagonal + (a[i] != b[j]);
-      diagonal = row[j + 1];
-      row[j + 1] = std::min({replaced, row[j] + 1, row[j + 1] + 1});
-    }
-  }
-  return row.back();
-}
-
-}  // namespace
 
 MethodTable::MethodTable(std::vector<std::string> names) : names_(std::move(names)) {
   for (std::size_t i = 0; i < names_.size(); ++i) numbers_.emplace(names_[i], static_cast<int>(i));
 }
 
 std::string_view MethodTable::nearest(std::string_view name) const {
-  std::string_view best;
-  std::size_t best_distance = std::max<std::size_t>(2, name.size() / 3) + 1;
-  for (const std::string& candidate : names_) {
-    if (name.size() > 256 || candidate.size() > 256) continue;  // names, not novels
-    if (const std::size_t distance = edit_distance(name, candidate); distance < best_distance) {
-      best = candidate;
-      best_distance = distance;
-    }
-  }
-  return best;
+  const std::vector<std::string_view> views(names_.begin(), names_.end());
+  return core::nearest(name, views);
 }
 
 }  // namespace samovar::core

@@ -37,6 +37,8 @@ struct Counters {
   OwnedCounter late_replies;
   OwnedCounter in_flight_sent;        // minus in_flight_ended: calls in lanes
   OwnedCounter in_flight_ended;
+  OwnedCounter views_escaped;         // minus views_returned: payloads viewed after their calls
+  OwnedCounter views_returned;
 
   SharedCounter failed_by_waiter;     // outcomes that were errors, given by the waiter's deadline or stop_token
   SharedCounter timed_out_by_waiter;
@@ -47,6 +49,7 @@ struct Counters {
   SharedCounter violations;
   SharedCounter workers_ready;        // a gauge
 
+  std::uint64_t escaped_views() const { return views_escaped.get() - views_returned.get(); }
   std::uint64_t outcomes() const { return replied.get() + failed_by_dispatcher.get() + failed_by_waiter.get(); }
 };
 

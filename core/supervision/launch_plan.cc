@@ -8,6 +8,7 @@
 #include <string_view>
 #include <system_error>
 
+#include "core/config/origins.h"
 #include "core/errors.h"
 #include "core/supervision/installation.h"
 
@@ -41,9 +42,8 @@ Result<std::string> find_python(const Options& options, const Installation& inst
   };
   std::vector<Choice> choices;
   if (!options.python.empty()) {
-    choices = {{options.python, "Options::python"}};
-  } else if (const std::string named = environment("SAMOVAR_PYTHON"); !named.empty()) {
-    choices = {{named, "$SAMOVAR_PYTHON"}};
+    const Origin origin = origin_of(options, *find_option("python"));
+    choices = {{options.python, origin.from == Origin::From::code ? "Options::python" : origin.to_string()}};
   } else {
     choices = {{installation.interpreter, "the interpreter Samovar was built for"}, {"python3", "$PATH"}};
   }

@@ -27,36 +27,34 @@ constexpr int kExitNoExtension = 3;                      // of samovar.worker: s
 constexpr int kExitLayout = 4;
 constexpr std::uint64_t kPingId = UINT64_MAX;
 
-std::int64_t in(Duration duration) { return ipc::now_ns() + duration.count(); }
+std::int64_t in(Duration duration) { return ipc::in(duration.count()); }
 
 std::uint64_t pack(std::uint64_t index, std::uint8_t source) { return index << 8 | source; }
-
-Error refusal(const ipc::SystemError& error, std::string_view doing) {
-  Error wrapped = system_failure(error, doing);
-  if (error.error == ENOSYS || error.error == EINVAL) wrapped.code = Code::unsupported_system;
-  return wrapped;
-}
 
 std::uint8_t random_byte() { return static_cast<std::uint8_t>(std::random_device()()); }
 
 }  // namespace
 
-Supervisor::Supervisor(const Options& options, LaunchPlan plan, Counters& counters, const Log& log)
+Supervisor::Supervisor(const Options& options, LaunchPlan plan, Counters& counters, RequestArena& arena, const Log& log)
     : options_(options),
       plan_(std::move(plan)),
       counters_(counters),
+      arena_(arena),
       log_(log),
       epoll_(epoll_create1(EPOLL_CLOEXEC)),
       host_process_(static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0))),
       workers_(options.workers) {}
 
-Supervisor::~Supervisor() { stop(); }
+Supervisor::~Supervisor() {
+  arena_.on_trim_expected({});
+  stop();
+}
 
 // --- the loop -------------------------------------------------------------------------------------------------------------
 
 Result<std::vector<std::string>> Supervisor::start_workers() {
   if (!epoll_ || !host_process_ || !watch(bell_.fd(), Source::bell, 0)) {
-    return tl::unexpected(refusal(ipc::system_error("epoll_create1, eventfd or pidfd_open").value(), "starting a pool"));
+    return tl::unexpected(start_refused(ipc::system_error("epoll_create1, eventfd or pidfd_open").value(), "starting a pool"));
   }
   for (std::size_t i = 0; i < workers_.size(); ++i) spawn(i);
   const auto serving = [](const Worker& worker) { return worker.state == WorkerState::serving; };
@@ -72,6 +70,10 @@ void Supervisor::serve(Dispatcher& dispatcher) {
   dispatcher_ = &dispatcher;
   serving_ = true;
   for (std::size_t i = 0; i < workers_.size(); ++i) hand_over(i);
+  arena_.on_trim_expected([this] {
+    trim_expected_.store(true);
+    bell_.ring();
+  });
   thread_ = std::thread([this] { run(); });
 }
 
@@ -128,6 +130,7 @@ void Supervisor::handle(Source source, std::size_t index) {
   switch (source) {
     case Source::bell: {
       bell_.clear();
+      if (trim_expected_.exchange(false)) trim_due_ns_ = in(options_.arena_trim_delay);
       std::vector<DutyCycle::Violation> violations;
       {
         std::lock_guard lock(violations_mutex_);
@@ -149,13 +152,18 @@ void Supervisor::handle(Source source, std::size_t index) {
 }
 
 std::int64_t Supervisor::next_due_ns() const {
-  std::int64_t due_ns = ipc::kNever;
+  std::int64_t due_ns = trim_due_ns_;
   for (const Worker& worker : workers_) due_ns = std::min(due_ns, worker.due_ns);
   return due_ns;
 }
 
 void Supervisor::run_timers() {
   const std::int64_t now_ns = ipc::now_ns();
+  if (trim_due_ns_ <= now_ns) {
+    if (counters_.escaped_views() > 0) dispatcher_->look_for_blocks();
+    const bool again = arena_.trim() || counters_.escaped_views() > 0;
+    trim_due_ns_ = again ? in(options_.arena_trim_delay) : ipc::kNever;
+  }
   for (std::size_t i = 0; i < workers_.size(); ++i) {
     if (workers_[i].due_ns > now_ns) continue;
     workers_[i].due_ns = ipc::kNever;
@@ -190,7 +198,7 @@ void Supervisor::spawn(std::size_t index) {
 }
 
 Result<void> Supervisor::try_spawn(std::size_t index) {
-  const auto failed = [](const ipc::SystemError& error) { return tl::unexpected(refusal(error, "starting a worker")); };
+  const auto failed = [](const ipc::SystemError& error) { return tl::unexpected(start_refused(error, "starting a worker")); };
   Worker& worker = workers_[index];
   const int failures = worker.failures;
   worker = Worker{};
@@ -199,7 +207,10 @@ Result<void> Supervisor::try_spawn(std::size_t index) {
 
   const std::string name = options_.name + "-" + std::to_string(worker.incarnation);
   auto channel = ipc::HostEnd::create(
-      {.lane_bytes = options_.lane_bytes, .payload_bytes_max = options_.inline_bytes_max, .name = name.c_str()});
+      {.lane_bytes = options_.lane_bytes,
+       .payload_bytes_max = options_.inline_bytes_max,
+       .response_arena_bytes = options_.response_arena_bytes,
+       .name = name.c_str()});
   if (!channel) return failed(channel.error());
   worker.channel = std::move(*channel);
   auto sockets = ipc::ControlSocket::pair();
@@ -225,15 +236,16 @@ Result<void> Supervisor::try_spawn(std::size_t index) {
       !watch(worker.output_fd.get(), Source::output, index)) {
     return failed(ipc::system_error("epoll_ctl").value());
   }
-  const ipc::Hello hello{.layout_hash = ipc::layout_hash(),
-                         .incarnation = worker.incarnation,
-                         .worker = static_cast<std::uint32_t>(index),
-                         .lane_bytes = options_.lane_bytes,
-                         .payload_bytes_max = options_.inline_bytes_max,
-                         .spin_max_ns = options_.spin_max.count(),
-                         .module = options_.module};
+  ipc::Hello hello = worker.channel->hello();
+  hello.incarnation = worker.incarnation;
+  hello.worker = static_cast<std::uint32_t>(index);
+  hello.spin_max_ns = options_.spin_max.count();
+  hello.module = options_.module;
+  hello.request_arena_bytes = arena_.bytes_total();
+  hello.arena_trim_ns = options_.arena_trim_delay.count();
+  hello.escaped_views_max = options_.escaped_views_max;
   // A worker that has died already is noticed by its pidfd.
-  (void)worker.socket->send(ipc::encode_control(hello), worker.channel->fds_for_worker(host_process_.get()));
+  (void)worker.socket->send(ipc::encode_control(hello), worker.channel->fds_for_worker(host_process_.get(), arena_.worker_fd()));
   worker.channel->close_segment_fds();
   advance(index, WorkerEvent::spawned);
   return {};

@@ -18,6 +18,7 @@
 #include <samovar/error.h>
 #include <samovar/options.h>
 
+#include "core/arenas/request_arena.h"
 #include "core/dispatch/bell.h"
 #include "core/dispatch/dispatcher.h"
 #include "core/observe/counters.h"
@@ -32,7 +33,7 @@ namespace samovar::core {
 
 class Supervisor {
  public:
-  Supervisor(const Options& options, LaunchPlan plan, Counters& counters, const Log& log);
+  Supervisor(const Options& options, LaunchPlan plan, Counters& counters, RequestArena& arena, const Log& log);
   ~Supervisor();
 
   Bell& bell() { return bell_; }
@@ -101,6 +102,7 @@ class Supervisor {
   const Options& options_;
   const LaunchPlan plan_;
   Counters& counters_;
+  RequestArena& arena_;
   const Log& log_;
   Bell bell_;
   ipc::UniqueFd epoll_;
@@ -112,11 +114,13 @@ class Supervisor {
   std::uint64_t incarnations_ = 0;
   std::optional<Error> first_failure_;
   std::int64_t traffic_seen_ns_ = 0;
+  std::int64_t trim_due_ns_ = ipc::kNever;  // of the request arena
   bool serving_ = false;
   Dispatcher* dispatcher_ = nullptr;
 
   std::thread thread_;
   std::atomic<bool> stopping_{false};
+  std::atomic<bool> trim_expected_{false};  // of the request arena
   std::mutex violations_mutex_;
   std::vector<DutyCycle::Violation> violations_;  // guarded by violations_mutex_
 };

@@ -59,7 +59,7 @@ bool send(const Link& link, const ipc::ControlMessage& message) {
 PyObject* guard(PyObject* self, PyObject*) {
   Link& link = link_of(self);
   const int host_pidfd = link.fds[ipc::kFdHostProcess].get();
-  mark_forked_children({link.socket.fd(), host_pidfd, link.fds[ipc::kFdEvent].get()});
+  mark_forked_children({link.socket.fd(), host_pidfd, link.fds[ipc::kFdEvent].get(), link.fds[ipc::kFdResponseArena].get()});
   if (const int error = start_guard(link.socket.fd(), host_pidfd)) {
     return raise_system_error({"starting the guard thread", error});
   }
@@ -99,7 +99,7 @@ bool read_methods(PyObject* sequence, std::vector<Method>& methods) {
 }
 
 // Attaches to the channel, says Ready and serves. Null with an exception.
-PyObject* attach_and_serve(Link& link, std::vector<Method> methods, PyObject* describe, PyTypeObject* context_type) {
+PyObject* attach_and_serve(Link& link, std::vector<Method> methods, PyObject* describe, const ModuleState& state) {
   auto end = ipc::WorkerEnd::attach(link.hello, link.fds);
   if (!end) return raise_system_error(end.error());
   link.end = std::move(*end);
@@ -109,7 +109,7 @@ PyObject* attach_and_serve(Link& link, std::vector<Method> methods, PyObject* de
   for (const Method& method : methods) ready.methods.push_back(method.name);
   if (!send(link, ready)) return nullptr;
 
-  WorkerLoop loop(*link.end, link.hello.worker, std::move(methods), describe, context_type);
+  WorkerLoop loop(*link.end, link.hello.worker, link.hello.escaped_views_max, std::move(methods), describe, state);
   switch (loop.run()) {
     case LoopEnd::stopped:
       return PyLong_FromLong(kExitStopped);
@@ -132,7 +132,7 @@ PyObject* serve(PyObject* self, PyObject* arguments) {
   if (!read_methods(sequence, methods)) return nullptr;
   const auto* state = static_cast<ModuleState*>(PyType_GetModuleState(Py_TYPE(self)));
   try {
-    return attach_and_serve(link_of(self), std::move(methods), describe, reinterpret_cast<PyTypeObject*>(state->context_type));
+    return attach_and_serve(link_of(self), std::move(methods), describe, *state);
   } catch (const std::bad_alloc&) {  // of a few bytes: there is no way on but to be replaced
     return PyErr_NoMemory();
   }
@@ -193,7 +193,7 @@ PyObject* receive_hello(PyObject* module, PyObject* fd_object) {
     return nullptr;
   }
   auto* hello = std::get_if<ipc::Hello>(&*message);
-  if (hello == nullptr || datagram->fds.size() != ipc::kHelloFds) {
+  if (hello == nullptr || datagram->fds.size() < ipc::kHelloFds - 1) {
     PyErr_SetString(PyExc_ValueError, "the host's first message is no Hello with its descriptors");
     return nullptr;
   }

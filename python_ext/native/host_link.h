@@ -18,6 +18,7 @@ PyObject* receive_hello(PyObject* module, PyObject* fd);
 
 // What both need of the module. Owned by its state.
 struct ModuleState {
+  PyObject* argument_block_type;
   PyObject* context_type;
   PyObject* host_link_type;
 };

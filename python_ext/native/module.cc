@@ -4,6 +4,7 @@
 #include <Python.h>
 
 #include "ipc/layout.h"
+#include "python_ext/native/argument_view.h"
 #include "python_ext/native/context.h"
 #include "python_ext/native/host_link.h"
 #include "python_ext/native/values.h"
@@ -16,6 +17,8 @@ ModuleState* state_of(PyObject* module) { return static_cast<ModuleState*>(PyMod
 // GIL: held.
 int execute(PyObject* module) {
   ModuleState* state = state_of(module);
+  state->argument_block_type = make_argument_block_type(module);
+  if (state->argument_block_type == nullptr) return -1;
   state->context_type = make_context_type(module);
   if (state->context_type == nullptr || PyModule_AddObjectRef(module, "Context", state->context_type) < 0) return -1;
   state->host_link_type = make_host_link_type(module);
@@ -28,6 +31,7 @@ int execute(PyObject* module) {
 
 int traverse(PyObject* module, visitproc visit, void* arg) {
   if (const ModuleState* state = state_of(module)) {
+    Py_VISIT(state->argument_block_type);
     Py_VISIT(state->context_type);
     Py_VISIT(state->host_link_type);
   }
@@ -36,6 +40,7 @@ int traverse(PyObject* module, visitproc visit, void* arg) {
 
 int clear(PyObject* module) {
   if (ModuleState* state = state_of(module)) {
+    Py_CLEAR(state->argument_block_type);
     Py_CLEAR(state->context_type);
     Py_CLEAR(state->host_link_type);
   }

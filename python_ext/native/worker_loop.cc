@@ -34,8 +34,8 @@ bool flat_bytes(PyObject* object, std::span<const std::byte>& out) {
 
 }  // namespace
 
-WorkerLoop::WorkerLoop(ipc::WorkerEnd& end, std::uint32_t worker, std::vector<Method> methods, PyObject* describe,
-                       PyTypeObject* context_type)
+WorkerLoop::WorkerLoop(ipc::WorkerEnd& end, std::uint32_t worker, std::uint32_t escaped_views_max, std::vector<Method> methods,
+                       PyObject* describe, const ModuleState& state)
     : end_(end),
       worker_(worker),
       methods_(std::move(methods)),
@@ -43,7 +43,8 @@ WorkerLoop::WorkerLoop(ipc::WorkerEnd& end, std::uint32_t worker, std::vector<Me
       ctx_names_(Ref::steal(Py_BuildValue("(N)", PyUnicode_InternFromString("ctx")))),
       thread_(PyThreadState_Get()),
       interpreter_(PyThreadState_GetInterpreter(thread_)),
-      contexts_(context_type) {}
+      argument_(end, reinterpret_cast<PyTypeObject*>(state.argument_block_type), escaped_views_max),
+      contexts_(reinterpret_cast<PyTypeObject*>(state.context_type)) {}
 
 LoopEnd WorkerLoop::run() {
   while (!end_.stopping()) {
@@ -115,29 +116,38 @@ void WorkerLoop::serve(const ipc::Request& request) {
 
   const Method& method = methods_[index];
   failure_code_ = ipc::FailureCode::exception;
-  const Ref result = call(method, request);
+  Ref result = call(method, request);
   if (method.wants_ctx) contexts_.close();
   if (is_forked_child()) [[unlikely]] end_forked_child();
   if (!result) return fail_with_exception(request, failure_code_);
-  answer(method, request, result.get());
+  answer(method, request, std::move(result));
 }
 
 // GIL: held; the handler may drop it. Null with an exception; `failure_code_` then says whose fault it is.
 Ref WorkerLoop::call(const Method& method, const ipc::Request& request) {
-  const std::span<const std::byte> payload = request.payload;
+  const std::optional<std::span<const std::byte>> located = end_.payload(request);
+  if (!located) {
+    failure_code_ = ipc::FailureCode::argument;
+    PyErr_SetString(PyExc_ValueError, "argument: the request names a block outside of the arena");
+    return {};
+  }
+  const std::span<const std::byte> payload = *located;
+  const bool in_arena = (request.flags & ipc::kRequestInArena) != 0;
   if (request.kind == ipc::Kind::bytes) {
-    PyObject* view = view_.show(payload);
+    PyObject* view = in_arena ? argument_.show(payload, request.call_id, method.name) : view_.show(payload);
     if (view == nullptr) return {};
     return call_with(method, &view, 1, request);
   }
   if (request.kind == ipc::Kind::none) return call_with(method, nullptr, 0, request);
 
-  // What has structure is read from private memory: the host could still write the lane.
+  // What has structure is read from private memory: the host could still write the lane and the arena.
   failure_code_ = ipc::FailureCode::argument;
-  private_payload_.assign(payload.begin(), payload.end());
+  std::vector<std::byte> large;
+  std::vector<std::byte>& copy = in_arena ? large : private_payload_;
+  copy.assign(payload.begin(), payload.end());
   if (request.kind == ipc::Kind::text) {
-    const Ref text = Ref::steal(PyUnicode_DecodeUTF8(reinterpret_cast<const char*>(private_payload_.data()),
-                                                     static_cast<Py_ssize_t>(private_payload_.size()), nullptr));
+    const Ref text = Ref::steal(PyUnicode_DecodeUTF8(reinterpret_cast<const char*>(copy.data()),
+                                                     static_cast<Py_ssize_t>(copy.size()), nullptr));
     if (!text) {
       if (PyErr_ExceptionMatches(PyExc_UnicodeDecodeError)) PyErr_SetString(PyExc_ValueError, "argument: the text is not UTF-8");
       return {};
@@ -145,7 +155,7 @@ Ref WorkerLoop::call(const Method& method, const ipc::Request& request) {
     PyObject* argument = text.get();
     return call_with(method, &argument, 1, request);
   }
-  const Ref value = Ref::steal(decode_value(private_payload_));
+  const Ref value = Ref::steal(decode_value(copy));
   if (!value) return {};
   if (request.kind == ipc::Kind::value) {
     PyObject* argument = value.get();
@@ -178,32 +188,107 @@ Ref WorkerLoop::call_with(const Method& method, PyObject* const* arguments, std:
 }
 
 // GIL: held; released while the lane is full.
-void WorkerLoop::answer(const Method& method, const ipc::Request& request, PyObject* result) {
-  ipc::Response response{.call_id = request.call_id, .service_ns = service_ns_};
+void WorkerLoop::answer(const Method& method, const ipc::Request& request, Ref result) {
   for (;;) {
     Encoded encoded;
-    if (!encode(result, encoded)) {
-      const bool memory = PyErr_ExceptionMatches(PyExc_MemoryError) != 0;
-      return fail_with_exception(request, memory ? ipc::FailureCode::exception : ipc::FailureCode::result_type);
-    }
+    if (!encode(result.get(), encoded)) return fail_to_encode(request);
     const std::size_t size = encoded.bytes.size();
-    if (size > end_.payload_bytes_max()) [[unlikely]] {
-      return fail(request, {ipc::FailureCode::result_too_large,
-                            {},
-                            "the result of " + method.name + " is " + std::to_string(size) + " bytes, and " +
-                                std::to_string(end_.payload_bytes_max()) +
-                                " is the most that fits into a record: return less, or start the pool with a larger inline_bytes_max",
-                            {}});
+    if (argument_.shown() || size > end_.payload_bytes_max()) [[unlikely]] {
+      return answer_large(method, request, std::move(result));
     }
-    response.kind = encoded.kind;
-    response.payload = encoded.bytes;
     if (std::byte* out = end_.try_claim(static_cast<std::uint32_t>(size))) [[likely]] {
-      ipc::write_response(response, out);
+      ipc::write_response(
+          {.call_id = request.call_id, .service_ns = service_ns_, .kind = encoded.kind, .payload = encoded.bytes}, out);
       return end_.finish();
     }
     if (claim(static_cast<std::uint32_t>(size)) == nullptr) return;
     // The GIL was released: another thread may have written, resized or released what is to be sent. Look again.
   }
+}
+
+// Answers with a result, or to an argument, that lies in an arena. The result is let go before the response is published, for it
+// may hold the last view of the argument. GIL: held; released while lane or arena is full.
+void WorkerLoop::answer_large(const Method& method, const ipc::Request& request, Ref result) {
+  for (;;) {
+    Encoded encoded;
+    if (!encode(result.get(), encoded)) return fail_to_encode(request);
+    ipc::Response response{.call_id = request.call_id, .service_ns = service_ns_, .kind = encoded.kind};
+    ipc::BlockReference block{.offset = 0, .size = encoded.bytes.size()};
+    response.payload = ipc::as_payload(block);
+    if (const auto offset = offset_in_argument(request, encoded.bytes)) {
+      block.offset = *offset;
+      response.flags = ipc::kResponseInArgument;
+    } else if (encoded.bytes.size() <= end_.payload_bytes_max()) {
+      private_result_.assign(encoded.bytes.begin(), encoded.bytes.end());
+      response.payload = private_result_;
+    } else {
+      switch (find_room(method, request, block)) {
+        case Room::found: break;
+        case Room::look_again: continue;
+        case Room::none: return;
+      }
+      std::memcpy(end_.response_arena().at(block.offset), encoded.bytes.data(), encoded.bytes.size());
+      response.flags = ipc::kResponseInArena;
+    }
+    result.reset();
+    return respond(response);
+  }
+}
+
+// Where `bytes` lie in the request arena, if they are larger than a record and part of the running call's argument.
+std::optional<std::uint64_t> WorkerLoop::offset_in_argument(const ipc::Request& request, std::span<const std::byte> bytes) const {
+  const std::span<const std::byte> argument = argument_.payload();
+  if (bytes.size() <= end_.payload_bytes_max() || bytes.data() < argument.data() ||
+      bytes.data() + bytes.size() > argument.data() + argument.size()) {
+    return std::nullopt;
+  }
+  return ipc::read_block_reference(request.payload)->offset + static_cast<std::uint64_t>(bytes.data() - argument.data());
+}
+
+// A block of the response arena for block.size bytes. look_again: the GIL was released, the result may have changed; none: the
+// call has been answered with why, or the worker ends. GIL: held; released while the arena is full and the call may wait.
+WorkerLoop::Room WorkerLoop::find_room(const Method& method, const ipc::Request& request, ipc::BlockReference& block) {
+  const ipc::Arena& arena = end_.response_arena();
+  const std::string what = "the result of " + method.name + " is " + std::to_string(block.size) + " bytes";
+  if (block.size > arena.bytes_total()) {
+    fail(request, {ipc::FailureCode::result_too_large,
+                   {},
+                   what + ", and the worker's response arena (response_arena_bytes) has " + std::to_string(arena.bytes_total()) +
+                       ": return less, or start the pool with a larger one",
+                   {}});
+    return Room::none;
+  }
+  const auto allocated = end_.allocate_block(block.size);
+  if (!allocated) {
+    fail(request, {ipc::FailureCode::arena_full, {}, what + ", and the system has no memory for it: " + allocated.error().to_string(), {}});
+    return Room::none;
+  }
+  if (*allocated) {
+    block.offset = **allocated;
+    return Room::found;
+  }
+  const std::int64_t until_ns = request.deadline_ns != 0 ? request.deadline_ns : ipc::kNever;
+  if ((request.flags & ipc::kRequestMayWait) != 0 && !ipc::has_passed(until_ns)) {
+    PyThreadState* thread = PyEval_SaveThread();
+    end_.wait_for_release(until_ns);
+    PyEval_RestoreThread(thread);
+    held_since_ns_ = 0;
+    return end_.stopping() ? Room::none : Room::look_again;
+  }
+  fail(request, {ipc::FailureCode::arena_full,
+                 {},
+                 what + ", and the worker's response arena is full: of " + std::to_string(arena.bytes_total()) +
+                     " bytes (response_arena_bytes) " + std::to_string(arena.bytes_in_use()) +
+                     " are in use by replies that the host still holds, and the longest free block has " +
+                     std::to_string(arena.longest_free_bytes()) + "; drop replies, raise it, or pass WhenFull::wait",
+                 {}});
+  return Room::none;
+}
+
+// GIL: held. Requires: encode() has failed.
+void WorkerLoop::fail_to_encode(const ipc::Request& request) {
+  const bool memory = PyErr_ExceptionMatches(PyExc_MemoryError) != 0;
+  fail_with_exception(request, memory ? ipc::FailureCode::exception : ipc::FailureCode::result_type);
 }
 
 // GIL: held. False with an exception.
@@ -249,8 +334,10 @@ std::byte* WorkerLoop::claim(std::uint32_t payload_bytes) {
   return out;
 }
 
-// GIL: held; released while the lane is full. Requires: `response.payload` cannot change meanwhile.
-void WorkerLoop::respond(const ipc::Response& response) {
+// GIL: held; released while the lane is full. Requires: `response.payload` cannot change meanwhile; nothing of ours but
+// argument_ views the argument.
+void WorkerLoop::respond(ipc::Response response) {
+  if (argument_.shown() && argument_.hide()) response.flags |= ipc::kResponseArgumentEscaped;
   std::byte* out = claim(static_cast<std::uint32_t>(response.payload.size()));
   if (out == nullptr) return;
   ipc::write_response(response, out);

@@ -10,12 +10,15 @@
 #include <Python.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "ipc/channel.h"
+#include "python_ext/native/argument_view.h"
 #include "python_ext/native/context.h"
 #include "python_ext/native/errors.h"
+#include "python_ext/native/host_link.h"
 #include "python_ext/native/payload_view.h"
 #include "python_ext/native/ref.h"
 #include "python_ext/native/values.h"
@@ -36,9 +39,9 @@ enum class LoopEnd {
 
 class WorkerLoop {
  public:
-  // Requires: `end` outlives the loop. `describe`: see take_exception(). `context_type`: see ContextSource.
-  WorkerLoop(ipc::WorkerEnd& end, std::uint32_t worker, std::vector<Method> methods, PyObject* describe,
-             PyTypeObject* context_type);
+  // Requires: `end` lives as long as the process. `describe`: see take_exception().
+  WorkerLoop(ipc::WorkerEnd& end, std::uint32_t worker, std::uint32_t escaped_views_max, std::vector<Method> methods,
+             PyObject* describe, const ModuleState& state);
 
   // GIL: held; released while waiting. Blocks until the end.
   LoopEnd run();
@@ -50,6 +53,9 @@ class WorkerLoop {
     std::span<const std::byte> bytes;
   };
 
+  // Where a result that does not fit into a record is to lie.
+  enum class Room { found, none, look_again };
+
   bool wait();
   void yield_to_others();
   bool alone() const;
@@ -57,11 +63,15 @@ class WorkerLoop {
   void serve(const ipc::Request& request);
   Ref call(const Method& method, const ipc::Request& request);
   Ref call_with(const Method& method, PyObject* const* arguments, std::size_t count, const ipc::Request& request);
-  void answer(const Method& method, const ipc::Request& request, PyObject* result);
+  void answer(const Method& method, const ipc::Request& request, Ref result);
+  void answer_large(const Method& method, const ipc::Request& request, Ref result);
+  std::optional<std::uint64_t> offset_in_argument(const ipc::Request& request, std::span<const std::byte> bytes) const;
+  Room find_room(const Method& method, const ipc::Request& request, ipc::BlockReference& block);
+  void fail_to_encode(const ipc::Request& request);
   bool encode(PyObject* result, Encoded& out);
 
   std::byte* claim(std::uint32_t payload_bytes);
-  void respond(const ipc::Response& response);
+  void respond(ipc::Response response);
   void fail(const ipc::Request& request, Failure failure);
   void fail_with_exception(const ipc::Request& request, ipc::FailureCode code);
 
@@ -80,9 +90,11 @@ class WorkerLoop {
 
   // Reused from call to call.
   PayloadView view_;
+  ArgumentView argument_;
   ContextSource contexts_;
   ValueEncoder encoder_;
   std::vector<std::byte> private_payload_;
+  std::vector<std::byte> private_result_;
   std::vector<PyObject*> arguments_;
 
   std::int64_t held_since_ns_ = 0;  // coarse; while other threads exist

@@ -69,8 +69,13 @@ def module(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
-def run(*arguments: str, stdin: bytes = b"", timeout_s: float = 60) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([TOOL, *arguments], input=stdin, capture_output=True, timeout=timeout_s, check=False)
+def run(
+    *arguments: str, stdin: bytes = b"", timeout_s: float = 60, variables: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    environment = os.environ | (variables or {})
+    return subprocess.run(
+        [TOOL, *arguments], input=stdin, capture_output=True, timeout=timeout_s, check=False, env=environment
+    )
 
 
 def call(module: str, method: str, *arguments: str) -> Any:
@@ -99,11 +104,11 @@ def test_version_is_printed() -> None:
 def test_help_lists_the_subcommands_with_a_line_each() -> None:
     done = run("--help")
     assert done.returncode == 0
-    for name in ("demo", "call", "bench"):
+    for name in ("demo", "call", "config", "doctor", "bench"):
         assert re.search(rf"^  {name} +\S.*$", done.stdout.decode(), re.MULTILINE)
 
 
-@pytest.mark.parametrize("name", ["demo", "call", "bench"])
+@pytest.mark.parametrize("name", ["demo", "call", "config", "doctor", "bench"])
 def test_each_subcommand_has_help(name: str) -> None:
     done = run(name, "--help")
     assert done.returncode == 0
@@ -319,6 +324,74 @@ def test_what_the_method_prints_is_seen_and_kept_apart_from_the_result(module: s
     assert done.returncode == 0
     assert done.stdout == b"null\n"
     assert done.stderr == b"said by the method\n"
+
+
+# Configuration
+
+
+@pytest.fixture
+def config_file(tmp_path: Path) -> str:
+    path = tmp_path / "samovar.toml"
+    path.write_text('profile = "test"\nworkers = 3\n[pools.fast]\ntimeout = "20ms"\n')
+    return str(path)
+
+
+def explained(*arguments: str, **variables: str) -> dict[str, dict[str, Any]]:
+    done = run("config", "--json", *arguments, variables=variables)
+    assert done.returncode == 0, done.stderr.decode()
+    return {option["name"]: option for option in json.loads(done.stdout)["options"]}
+
+
+def test_config_tells_each_value_and_where_it_comes_from(config_file: str) -> None:
+    options = explained("--file", config_file, "--pool", "fast", SAMOVAR_PREFETCH="4")
+    assert (options["workers"]["value"], options["workers"]["from"]) == (3, config_file + ":2")
+    assert (options["timeout"]["value"], options["timeout"]["from"]) == ("20ms", config_file + ":4")
+    assert (options["stop_timeout"]["value"], options["stop_timeout"]["from"]) == ("1s", "profile test")
+    assert (options["prefetch"]["value"], options["prefetch"]["from"]) == (4, "environment SAMOVAR_PREFETCH")
+    assert (options["queue_limit"]["value"], options["queue_limit"]["from"]) == (1000, "default")
+
+
+def test_config_tells_what_a_default_becomes_on_this_machine() -> None:
+    workers = explained()["workers"]
+    assert (workers["value"], workers["in_force"]) == (0, len(os.sched_getaffinity(0)))
+    lines = run("config", "--explain").stdout.decode().splitlines()
+    (line,) = [line for line in lines if line.startswith("workers ")]
+    assert re.search(r"\d+ \(of 0\) +default +Worker processes; default: one for each core", line)
+
+
+def test_config_prints_a_file_that_has_the_same_effect(config_file: str, tmp_path: Path) -> None:
+    printed = run("config", "-f", config_file, "--pool", "fast").stdout
+    saved = tmp_path / "saved.toml"
+    saved.write_bytes(printed)
+    before = {name: option["value"] for name, option in explained("-f", config_file, "--pool", "fast").items()}
+    assert {name: option["value"] for name, option in explained("-f", str(saved)).items()} == before
+
+
+def test_config_check_ends_with_1_where_something_is_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "wrong.toml"
+    path.write_text("workers = 1\n[pools.a]\nworker = 2\n")
+    said = refused(1, "config", "--check", "--file", str(path))
+    assert f'{path}:3: unknown key "worker"; did you mean "workers"?' in said
+    path.write_text("workers = 1\n")
+    assert run("config", "--check", "--file", str(path)).returncode == 0
+    assert run("config", "--check", variables={"SAMOVAR_CONFIG": str(path), "SAMOVAR_TIMEOUT": "5"}).returncode == 1
+
+
+def test_config_warns_of_a_variable_that_is_no_option() -> None:
+    done = run("config", "--check", variables={"SAMOVAR_WRKERS": "2"})
+    assert done.returncode == 0
+    assert b"SAMOVAR_WRKERS is no option; did you mean SAMOVAR_WORKERS?" in done.stderr
+
+
+def test_call_takes_a_file_and_the_command_line_outranks_the_environment(module: str, tmp_path: Path) -> None:
+    path = tmp_path / "samovar.toml"
+    path.write_text('timeout = "100ms"\n')
+    assert "deadline_exceeded" in refused(1, "call", module, "sleep", "--config", str(path))
+    slow = {"SAMOVAR_TIMEOUT": "1h"}
+    done = run("call", module, "sleep", "--timeout", "100ms", variables=slow)
+    assert b"deadline_exceeded" in done.stderr
+    done = run("call", module, "echo", "1", variables={"SAMOVAR_PYTHON": "/no/such/python"})
+    assert b"/no/such/python (environment SAMOVAR_PYTHON)" in done.stderr
 
 
 # The demo

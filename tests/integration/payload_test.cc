@@ -127,20 +127,16 @@ TEST_F(Payloads, wrong_number_of_arguments_is_a_type_error_of_the_call) {
   EXPECT_EQ(reply.error().context.python_type, "TypeError");
 }
 
-TEST_F(Payloads, exactly_inline_bytes_max_goes_both_ways_and_one_byte_more_is_an_error) {
-  const std::string full(pool.options().inline_bytes_max, 'x');
-  const std::string over = full + "y";
-
-  EXPECT_EQ(as_string(*pool.call("echo", bytes(full.data(), full.size()))), full);
-  EXPECT_EQ(as_string(*pool.call("echo", text(full))), full);
-  for (const Payload& payload : {bytes(over.data(), over.size()), text(over)}) {
-    const auto reply = pool.call("echo", payload);
-    ASSERT_FALSE(reply);
-    EXPECT_EQ(reply.error().code, Code::payload_too_large);
-    EXPECT_NE(reply.error().message.find("4097"), std::string::npos) << reply.error().message;
-    EXPECT_NE(reply.error().message.find("inline_bytes_max (4096)"), std::string::npos) << reply.error().message;
+TEST_F(Payloads, inline_bytes_max_is_no_border_that_a_caller_sees) {
+  for (std::size_t size : {4095u, 4096u, 4097u, 5000u}) {
+    const std::string sent(size, 'x');
+    EXPECT_EQ(as_string(*pool.call("echo", bytes(sent.data(), sent.size()))), sent);
+    EXPECT_EQ(as_string(*pool.call("echo", text(sent))), sent);
+    EXPECT_EQ(value_of(pool.call("echo", value(sent))), Value(sent));
+    EXPECT_EQ(pool.call("zeros", value(size))->data().size(), size);
+    EXPECT_EQ(as_string(*pool.call("letters", value(size))), sent);
   }
-  EXPECT_EQ(pool.stats().rejected, 2u);
+  EXPECT_EQ(pool.stats().request_arena_in_use, 0u);
 }
 
 TEST_F(Payloads, every_size_around_granules_and_lines_is_echoed) {
@@ -151,20 +147,6 @@ TEST_F(Payloads, every_size_around_granules_and_lines_is_echoed) {
     ASSERT_TRUE(reply) << size << ": " << reply.error().to_string();
     ASSERT_EQ(as_string(*reply), payload) << size;
   }
-}
-
-TEST_F(Payloads, a_result_one_byte_too_large_is_an_error_of_the_call) {
-  EXPECT_EQ(pool.call("zeros", value(4096))->data().size(), 4096u);
-
-  for (const char* method : {"zeros", "letters"}) {
-    const auto reply = pool.call(method, value(4097));
-    ASSERT_FALSE(reply);
-    EXPECT_EQ(reply.error().code, Code::result_too_large);
-    EXPECT_EQ(reply.error().category, Category::application);
-    EXPECT_NE(reply.error().message.find("4097 bytes"), std::string::npos) << reply.error().message;
-    EXPECT_NE(reply.error().message.find("inline_bytes_max"), std::string::npos) << reply.error().message;
-  }
-  EXPECT_TRUE(pool.call("echo"));
 }
 
 TEST_F(Payloads, larger_inline_bytes_max_carries_larger_payloads) {

@@ -31,14 +31,20 @@ std::unique_ptr<HostEnd> host_end(const ChannelOptions& options = kOptions) { re
 std::unique_ptr<WorkerEnd> on_its_own_mapping(const HostEnd& host) {
   std::vector<UniqueFd> fds;
   for (int fd : host.fds_for_worker(host.eventfd())) fds.emplace_back(dup(fd));
-  const Hello hello{.lane_bytes = host.options().lane_bytes, .payload_bytes_max = host.options().payload_bytes_max, .spin_max_ns = 20'000};
+  Hello hello = host.hello();
+  hello.spin_max_ns = 20'000;
   return std::move(WorkerEnd::attach(hello, fds).value());
 }
 
 std::unique_ptr<WorkerEnd> on_the_hosts_mapping(HostEnd& host) {
   auto* memory = const_cast<std::byte*>(host.worker_memory());
+  auto* arena = const_cast<std::byte*>(host.response_arena().data());
   EXPECT_EQ(mprotect(memory, segment_bytes(host.options().lane_bytes), PROT_READ | PROT_WRITE), 0);
-  return std::make_unique<WorkerEnd>(host.options(), 20'000, host.host_memory(), memory, UniqueFd(dup(host.eventfd())));
+  EXPECT_EQ(mprotect(arena, host.response_arena().size(), PROT_READ | PROT_WRITE), 0);
+  return std::make_unique<WorkerEnd>(
+      host.options(), 20'000,
+      WorkerMemory{.host = host.host_memory(), .worker = memory, .response_arena = {arena, host.response_arena().size()}},
+      UniqueFd(dup(host.response_arena_fd())), UniqueFd(dup(host.eventfd())));
 }
 
 void send(HostEnd& host, const Request& request) {
@@ -289,16 +295,17 @@ TEST(Channel, a_hello_that_does_not_fit_is_refused) {
     fds.resize(count);
     return WorkerEnd::attach(hello, fds);
   };
-  const Hello good{.lane_bytes = kOptions.lane_bytes, .payload_bytes_max = kOptions.payload_bytes_max};
-  EXPECT_TRUE(attach(good, kHelloFds));
-  EXPECT_FALSE(attach(good, kHelloFds - 1));
+  const Hello good = host->hello();
+  EXPECT_TRUE(attach(good, kHelloFds - 1));
+  EXPECT_FALSE(attach(good, kHelloFds - 2));
+  EXPECT_FALSE(attach(good, kHelloFds)) << "a request arena that has no bytes";
   EXPECT_FALSE(attach(good, 0));
   Hello larger = good;
   larger.lane_bytes *= 2;
-  EXPECT_FALSE(attach(larger, kHelloFds)) << "the segments are smaller than it says";
+  EXPECT_FALSE(attach(larger, kHelloFds - 1)) << "the segments are smaller than it says";
   Hello odd = good;
   odd.lane_bytes = 5000;
-  EXPECT_FALSE(attach(odd, kHelloFds));
+  EXPECT_FALSE(attach(odd, kHelloFds - 1));
 }
 
 // --- the worked example of ipc/PROTOCOL.md ----------------------------------------------------------------------------------

@@ -12,10 +12,13 @@ TEST(Layout, pages_are_4096_bytes_with_each_word_where_protocol_md_says) {
   EXPECT_EQ(offsetof(HostPage, asleep), 4u);
   EXPECT_EQ(offsetof(HostPage, stop), 8u);
   EXPECT_EQ(offsetof(HostPage, responses_consumed), 64u);
+  EXPECT_EQ(offsetof(HostPage, blocks_released), 128u);
   EXPECT_EQ(sizeof(WorkerPage), 4096u);
   EXPECT_EQ(offsetof(WorkerPage, asleep), 0u);
+  EXPECT_EQ(offsetof(WorkerPage, awaits_block), 4u);
   EXPECT_EQ(offsetof(WorkerPage, requests_consumed), 64u);
   EXPECT_EQ(offsetof(WorkerPage, started), 72u);
+  EXPECT_EQ(offsetof(WorkerPage, blocks_released), 128u);
 }
 
 TEST(Layout, commit_word_bits) {
@@ -37,10 +40,11 @@ TEST(Layout, message_sizes_and_the_granules_they_take) {
   }
 }
 
-TEST(Layout, a_segment_is_a_page_and_a_lane) {
-  EXPECT_EQ(segment_bytes(4096), 8192u);
-  EXPECT_EQ(segment_bytes(65536), 69632u);
-  EXPECT_EQ(segment_bytes(1u << 30), (std::uint64_t{1} << 30) + 4096);
+TEST(Layout, a_segment_is_a_page_a_lane_and_a_release_ring) {
+  EXPECT_EQ(segment_bytes(4096), 8192u + 32768);
+  EXPECT_EQ(segment_bytes(65536), 69632u + 32768);
+  EXPECT_EQ(segment_bytes(1u << 30), (std::uint64_t{1} << 30) + 4096 + 32768);
+  EXPECT_EQ(release_ring_at(65536), 69632u);
 }
 
 TEST(Layout, the_hash_is_of_facts_and_not_of_the_build) {

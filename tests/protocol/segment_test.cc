@@ -51,7 +51,12 @@ int ways_to_write(int fd) {
   return 0;
 }
 
-bool can_resize(int fd) { return ftruncate(fd, 4096) == 0 || ftruncate(fd, 2 * kBytes) == 0 || fallocate(fd, 0, 0, 2 * kBytes) == 0; }
+bool can_resize(int fd) {
+  struct stat status{};
+  if (fstat(fd, &status) != 0) return true;
+  return ftruncate(fd, status.st_size - 4096) == 0 || ftruncate(fd, status.st_size + 4096) == 0 ||
+         fallocate(fd, 0, 0, status.st_size + 4096) == 0;
+}
 
 struct Sealed {
   UniqueFd fd = std::move(*create_memfd("test", kBytes));
@@ -192,6 +197,8 @@ TEST(Segment, of_a_channel_the_worker_can_write_its_own_and_not_the_hosts) {
   EXPECT_EQ(in_child([&] { return ways_to_write(fds[kFdWorkerSegment]); }), 1);
   EXPECT_EQ(in_child([&] { return can_resize(fds[kFdWorkerSegment]); }), 0) << "the host would die of SIGBUS";
   EXPECT_EQ(in_child([&] { return fcntl(fds[kFdWorkerSegment], F_ADD_SEALS, F_SEAL_FUTURE_WRITE) == 0; }), 0);
+  EXPECT_EQ(in_child([&] { return ways_to_write(fds[kFdResponseArena]); }), 1);
+  EXPECT_EQ(in_child([&] { return can_resize(fds[kFdResponseArena]); }), 0);
 }
 
 TEST(Segment, of_a_channel_the_host_maps_the_workers_read_only) {
@@ -208,6 +215,7 @@ TEST(Segment, of_a_channel_the_descriptors_are_closed_once_handed_over) {
   (*channel)->close_segment_fds();
   EXPECT_EQ(fcntl(fds[kFdHostSegment], F_GETFD), -1);
   EXPECT_EQ(fcntl(fds[kFdWorkerSegment], F_GETFD), -1);
+  EXPECT_EQ(fcntl(fds[kFdResponseArena], F_GETFD), -1);
   EXPECT_GE(fcntl(fds[kFdEvent], F_GETFD), 0);
 }
 

@@ -32,8 +32,10 @@ TEST_P(Scribbles, over_all_its_pages_end_the_worker_and_nothing_else) {
   chosen.log_level = LogLevel::error;
   chosen.log = [](LogLevel, std::string_view) {};
   chosen.prefetch = 4;
+  chosen.response_arena_bytes = 64 * 1024;
   Pool pool = start(chosen);
-  EXPECT_EQ(integer(pool.call("writable_bytes")), 4096 + 64 * 1024) << "the worker's own segment and no other";
+  EXPECT_EQ(integer(pool.call("writable_bytes")), 4096 + 64 * 1024 + 32 * 1024 + 64 * 1024)
+      << "the worker's own segment and arena, and nothing else";
 
   std::atomic<bool> running = true;
   std::atomic<std::uint64_t> calls = 0, outcomes = 0, wrong = 0, from_healthy = 0;
@@ -48,7 +50,8 @@ TEST_P(Scribbles, over_all_its_pages_end_the_worker_and_nothing_else) {
     threads.emplace_back([&, thread] {
       std::minstd_rand dice(static_cast<unsigned>(thread + 1));
       for (std::uint64_t call = 0; running; ++call) {
-        const CheckedPayload sent(call << 8 | static_cast<unsigned>(thread), dice() % 500, dice);
+        const std::size_t bytes = dice() % 16 == 0 ? 5000 : dice() % 500;  // some lie in the request arena
+        const CheckedPayload sent(call << 8 | static_cast<unsigned>(thread), bytes, dice);
         ++calls;
         count(sent, pool.call("checked_or_scribbled", sent.payload(), {.timeout = 1s}));
       }

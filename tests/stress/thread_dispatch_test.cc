@@ -85,6 +85,63 @@ class EachMode : public testing::TestWithParam<Dispatcher> {};
 INSTANTIATE_TEST_SUITE_P(Modes, EachMode, testing::Values(Dispatcher::caller, Dispatcher::manual, Dispatcher::pinned),
                          [](const auto& info) { return std::string(to_string(info.param)); });
 
+// --- payloads in arenas ---------------------------------------------------------------------------------------------------
+
+TEST_P(EachMode, large_payloads_come_back_whole_and_all_blocks_with_them) {
+  Fleet fleet(fleet_options(2, GetParam()));
+  for (std::size_t size : {4097u, 5000u, 65536u, 1'000'001u}) {
+    const auto payload = Sample::make(size, size);
+    const auto inverted = fleet->call("echo", payload_of(payload), {});
+    ASSERT_TRUE(inverted) << inverted.error().to_string();
+    EXPECT_TRUE(Sample::is_reply_to(inverted->data(), payload)) << size;
+    const auto same = fleet->call("same", payload_of(payload), {});
+    ASSERT_TRUE(same) << same.error().to_string();
+    EXPECT_TRUE(std::ranges::equal(same->data(), payload)) << size;
+    EXPECT_TRUE(fleet->call("keep", payload_of(payload), {}));
+  }
+  EXPECT_GT(fleet.arena().bytes_in_use(), 0u) << "the last payload is viewed on";
+  expect_settled(fleet);
+  EXPECT_TRUE(eventually([&] { return fleet.arena().bytes_in_use() == 0; }));
+}
+
+TEST_P(EachMode, a_loan_is_sent_as_it_lies) {
+  Fleet fleet(fleet_options(1, GetParam()));
+  const auto payload = Sample::make(1, 50'000);
+  Loan loan = fleet.loan(payload.size());
+  const std::byte* const where = loan.data();
+  std::ranges::copy(payload, loan.data());
+  const auto reply = fleet->call("same", std::move(loan), {});
+  ASSERT_TRUE(reply) << reply.error().to_string();
+  EXPECT_EQ(reply->data().data(), where);
+  expect_settled(fleet);
+}
+
+TEST_P(EachMode, waiting_for_a_block_ends_when_a_view_dies) {
+  Fleet fleet(fleet_options(1, GetParam()));
+  const std::size_t most = fleet.arena().bytes_total() - 16 * 4096;
+  ASSERT_TRUE(fleet->call("keep", payload_of(Sample::make(1, most)), {}));
+  EXPECT_FALSE(fleet->loan(most, 0));
+  std::thread forgets([&] { (void)fleet->call("keep", {}, {}); });
+  EXPECT_TRUE(fleet->loan(most, ipc::in(20'000'000'000)));
+  forgets.join();
+  expect_settled(fleet);
+}
+
+TEST(ThreadDispatch, a_worker_that_waits_for_a_block_is_woken_by_the_reply_that_is_dropped) {
+  Fleet fleet(fleet_options(1, Dispatcher::caller));
+  const std::size_t most = fleet.arena().bytes_total() - 16 * 4096;
+  const auto payload = Sample::make(1, most);
+  for (int round = 0; round < 20; ++round) {
+    auto held = std::make_optional(fleet->call("echo", payload_of(payload), {}));
+    ASSERT_TRUE(*held) << (*held).error().to_string();
+    std::thread drops([&] { held.reset(); });
+    const auto second = fleet->call("echo", payload_of(payload), {});
+    EXPECT_TRUE(second && Sample::is_reply_to(second->data(), payload));
+    drops.join();
+  }
+  expect_settled(fleet);
+}
+
 // --- calls ------------------------------------------------------------------------------------------------------------------
 
 TEST_P(EachMode, every_payload_size_comes_back_whole) {
@@ -173,7 +230,7 @@ TEST_P(EachMode, unknown_method_and_too_large_payload_are_refused_before_they_co
   ASSERT_FALSE(unknown);
   EXPECT_EQ(unknown.error().code, Code::unknown_method);
   EXPECT_NE(unknown.error().message.find("\"echo\""), std::string::npos);
-  const auto large = fleet->call("echo", payload_of(Sample::make(1, 4097)), {});
+  const auto large = fleet->call("echo", payload_of(Sample::make(1, fleet.arena().bytes_total() + 1)), {});
   ASSERT_FALSE(large);
   EXPECT_EQ(large.error().code, Code::payload_too_large);
   EXPECT_EQ(fleet->accepted(), 0u);
@@ -183,7 +240,7 @@ TEST_P(EachMode, unknown_method_and_too_large_payload_are_refused_before_they_co
 // Its call is done the moment it enters, by the very thread that holds the token then.
 TEST_P(EachMode, a_method_that_the_worker_lacks_fails_its_call_and_blocks_nobody) {
   Fleet::Plan plan;
-  plan.numbers = {1, 2, 0, 4};
+  plan.numbers = {1, 2, 0, 4, 5, 6};
   Fleet fleet(fleet_options(1, GetParam()), plan);
   for (int round = 0; round < 3; ++round) {
     const auto lacking = fleet->call("fail", {}, {.timeout = 5s});
@@ -600,7 +657,12 @@ class EachLie : public testing::TestWithParam<LieCase> {};
 INSTANTIATE_TEST_SUITE_P(Lies, EachLie,
                          testing::Values(LieCase{Lie::wrong_call_id, "wrong_call_id"}, LieCase{Lie::skips_unasked, "skips_unasked"},
                                          LieCase{Lie::garbage_response, "garbage_response"},
-                                         LieCase{Lie::garbage_commit, "garbage_commit"}),
+                                         LieCase{Lie::garbage_commit, "garbage_commit"},
+                                         LieCase{Lie::block_outside, "block_outside"},
+                                         LieCase{Lie::block_off_page, "block_off_page"}, LieCase{Lie::no_block, "no_block"},
+                                         LieCase{Lie::not_its_argument, "not_its_argument"},
+                                         LieCase{Lie::keeps_no_argument, "keeps_no_argument"},
+                                         LieCase{Lie::unknown_flags, "unknown_flags"}),
                          [](const auto& info) { return std::string(info.param.name); });
 
 TEST_P(EachLie, costs_the_worker_its_life_and_one_call_its_reply) {
@@ -617,6 +679,21 @@ TEST_P(EachLie, costs_the_worker_its_life_and_one_call_its_reply) {
     EXPECT_TRUE(fleet->call("echo", payload_of(Sample::make(2, 20)), {.timeout = 20s}));
     expect_settled(fleet);
   }
+}
+
+TEST(ThreadDispatch, a_worker_that_releases_a_block_that_it_does_not_have_is_killed) {
+  Fleet::Plan plan;
+  plan.lie = [](int, std::uint64_t incarnation) { return incarnation == 1 ? Lie::releases_unasked : Lie::none; };
+  Fleet fleet(fleet_options(1, Dispatcher::caller), plan);
+  EXPECT_TRUE(fleet->call("keep", payload_of(Sample::make(1, 10'000)), {}));
+  EXPECT_TRUE(eventually([&] {
+    fleet->backstop();
+    return fleet.deaths() == 1;
+  }));
+  EXPECT_EQ(fleet.violations(), std::vector<std::string>{"it has released a block that it does not have"});
+  EXPECT_EQ(fleet.counters().escaped_views(), 0u);
+  EXPECT_TRUE(fleet->call("echo", payload_of(Sample::make(2, 10'000)), {}));
+  expect_settled(fleet);
 }
 
 TEST(ThreadDispatch, a_worker_that_never_gives_room_back_is_killed_and_the_pool_goes_on) {

@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
@@ -38,17 +40,21 @@ struct Mix {
   std::uint32_t queue_limit;
   std::chrono::nanoseconds spin_max;
   std::uint32_t lane_bytes = 64 * 1024;
+  bool large = false;  // payloads and replies in arenas that hold a few of them
 };
 
 struct Tally {
-  std::atomic<std::uint64_t> replied{0}, lost{0}, timed_out{0}, cancelled{0}, full{0}, stopped{0}, wrong{0};
+  std::atomic<std::uint64_t> replied{0}, lost{0}, timed_out{0}, cancelled{0}, full{0}, stopped{0}, exhausted{0}, wrong{0};
 
   std::uint64_t outcomes() const { return replied + lost + timed_out + cancelled + stopped; }
 
-  void count(const Result<Reply>& result, std::span<const std::byte> payload) {
+  void count(const Result<Reply>& result, std::string_view method, std::span<const std::byte> payload) {
     if (result) {
       replied.fetch_add(1);
-      if (!Sample::is_reply_to(result->data(), payload)) wrong.fetch_add(1);
+      const bool right = method == "keep"   ? result->data().empty()
+                         : method == "same" ? std::ranges::equal(result->data(), payload)
+                                            : Sample::is_reply_to(result->data(), payload);
+      if (!right) wrong.fetch_add(1);
       return;
     }
     switch (result.error().code) {
@@ -57,6 +63,7 @@ struct Tally {
       case Code::cancelled: cancelled.fetch_add(1); break;
       case Code::pool_stopped: stopped.fetch_add(1); break;
       case Code::queue_full: full.fetch_add(1); break;
+      case Code::resource_exhausted: exhausted.fetch_add(1); break;
       default: wrong.fetch_add(1);
     }
   }
@@ -78,6 +85,7 @@ TEST_P(RandomMix, every_accepted_call_has_one_right_outcome) {
   options.spin_max = mix.spin_max;
   options.lane_bytes = mix.lane_bytes;
   options.inline_bytes_max = std::min(4096u, mix.lane_bytes / 8);
+  if (mix.large) options.request_arena_bytes = options.response_arena_bytes = 1 << 20;
   Fleet::Plan plan;
   plan.on_run = [&](std::uint64_t, std::span<const std::byte> payload) { ran[Sample::number(payload)].fetch_add(1); };
   if (mix.deaths) {
@@ -105,7 +113,9 @@ TEST_P(RandomMix, every_accepted_call_has_one_right_outcome) {
     request.number = next_number.fetch_add(1) % kNumbersMax;
     const bool sleeps = random() % 8 == 0;
     request.method = sleeps ? "sleep" : "echo";
-    const std::size_t size = random() % 16 == 0 ? random() % (options.inline_bytes_max - 16) + 12 : 12 + random() % 150;
+    if (mix.large && !sleeps) request.method = std::array{"echo", "same", "keep"}[random() % 3];
+    const std::size_t size_max = mix.large ? 100'000 : options.inline_bytes_max - 16;
+    const std::size_t size = random() % (mix.large ? 2 : 16) == 0 ? random() % size_max + 12 : 12 + random() % 150;
     request.payload = Sample::make(request.number, size, sleeps ? static_cast<std::uint32_t>(random() % 400) : 0);
     if (mix.timeouts && random() % 4 == 0) request.options.timeout = std::chrono::microseconds(random() % 2000);
     if (mix.cancels && random() % 4 == 0) {
@@ -147,7 +157,7 @@ TEST_P(RandomMix, every_accepted_call_has_one_right_outcome) {
         const Request request = make(random);
         announce(request);
         const auto reply = fleet->call(request.method, bytes(request.payload), request.options);
-        tally.count(reply, request.payload);
+        tally.count(reply, request.method, request.payload);
         if (reply && ran[request.number].load() == 0) tally.wrong.fetch_add(1);
       }
     });
@@ -158,14 +168,14 @@ TEST_P(RandomMix, every_accepted_call_has_one_right_outcome) {
       while (std::chrono::steady_clock::now() < until) {
         Request request = make(random);
         const auto times = std::make_shared<std::atomic<int>>(0);
-        const auto submitted = fleet->submit(request.method, bytes(request.payload), [&tally, times, payload = request.payload](Result<Reply> got) {
+        const auto submitted = fleet->submit(request.method, bytes(request.payload), [&tally, times, method = request.method, payload = request.payload](Result<Reply> got) {
           if (times->fetch_add(1) != 0) tally.wrong.fetch_add(1);
-          tally.count(got, payload);
+          tally.count(got, method, payload);
         }, request.options);
         if (submitted) {
           announce(request);
         } else {
-          tally.count(tl::unexpected(submitted.error()), {});
+          tally.count(tl::unexpected(submitted.error()), request.method, {});
           std::this_thread::yield();
         }
       }
@@ -195,7 +205,9 @@ TEST_P(RandomMix, every_accepted_call_has_one_right_outcome) {
   // What the callers saw is what the pool counted; a call can be refused with a deadline or a stop before it was accepted.
   EXPECT_EQ(tally.replied.load(), fleet.counters().replied.get());
   EXPECT_EQ(tally.lost.load(), fleet.counters().calls_lost.get());
-  EXPECT_EQ(tally.outcomes() + tally.full.load(), fleet->accepted() + fleet.counters().rejected.get());
+  EXPECT_EQ(tally.outcomes() + tally.full.load() + tally.exhausted.load(), fleet->accepted() + fleet.counters().rejected.get());
+  EXPECT_TRUE(eventually([&] { return fleet.arena().bytes_in_use() == 0; })) << fleet.arena().bytes_in_use() << " bytes are left";
+  EXPECT_EQ(fleet.counters().escaped_views(), 0u);
   EXPECT_GT(tally.replied.load(), 100u);
   if (mix.deaths) {
     EXPECT_GT(fleet.deaths(), 3u);
@@ -235,7 +247,10 @@ INSTANTIATE_TEST_SUITE_P(
                     Mix{"pinned_everything", pinned, 3, 8, 4, 2, true, true, true, 64, 20us},
                     Mix{"pinned_everything_asleep", pinned, 2, 4, 3, 1, true, true, true, 16, 0ns},
                     Mix{"tiny_lanes", caller, 2, 64, 4, 2, true, true, true, 256, 20us, 4096},
-                    Mix{"tiny_queue", caller, 2, 2, 8, 2, false, true, true, 2, 20us}),
+                    Mix{"tiny_queue", caller, 2, 2, 8, 2, false, true, true, 2, 20us},
+                    Mix{"large", caller, 2, 4, 4, 1, false, false, false, 64, 50us, 64 * 1024, true},
+                    Mix{"large_everything", caller, 2, 4, 4, 1, true, true, true, 64, 20us, 64 * 1024, true},
+                    Mix{"large_everything_pinned_asleep", pinned, 2, 4, 4, 1, true, true, true, 64, 0ns, 64 * 1024, true}),
     [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace

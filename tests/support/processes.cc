@@ -92,6 +92,14 @@ std::uint64_t resident_bytes(pid_t pid) {
   return resident * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
 }
 
+std::uint64_t resident_shared_bytes(pid_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/status");
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("RssShmem:")) return std::stoull(line.substr(9)) * 1024;
+  }
+  return 0;
+}
+
 double cpu_seconds(pid_t pid) {
   clockid_t clock;
   timespec time{};

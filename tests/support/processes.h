@@ -23,6 +23,7 @@ std::vector<pid_t> group_members(pid_t group);  // alive
 std::vector<std::string> open_descriptors();  // "7 anon_inode:[eventpoll]", of this process, in order
 std::size_t thread_count();                   // of this process
 std::uint64_t resident_bytes(pid_t pid);
+std::uint64_t resident_shared_bytes(pid_t pid);  // of memfds and other shared memory
 double cpu_seconds(pid_t pid);  // user and system time of all its threads
 
 // What a pool may not leave behind. Two of them are equal where it has not.

@@ -31,21 +31,27 @@ std::vector<std::uint8_t> failure() {
 }
 
 // The host maps a worker's pages read-only; here both sides are one process and shall be one mapping.
-std::byte* writable(ipc::HostEnd& channel) {
-  auto* memory = const_cast<std::byte*>(channel.worker_memory());
-  if (mprotect(memory, ipc::segment_bytes(channel.options().lane_bytes), PROT_READ | PROT_WRITE) != 0) broken("mprotect");
-  return memory;
+std::span<std::byte> writable(std::span<const std::byte> pages) {
+  auto* memory = const_cast<std::byte*>(pages.data());
+  if (mprotect(memory, pages.size(), PROT_READ | PROT_WRITE) != 0) broken("mprotect");
+  return {memory, pages.size()};
 }
 
 }  // namespace
 
-std::vector<std::string> method_names() { return {"echo", "sleep", "fail", "hold"}; }
+std::vector<std::string> method_names() { return {"echo", "sleep", "fail", "hold", "same", "keep"}; }
 
 // --- ThreadWorker ---------------------------------------------------------------------------------------------------------
 
-ThreadWorker::ThreadWorker(ipc::HostEnd& channel, Fate fate, Lie lie, std::int64_t spin_max_ns, OnRun on_run)
+ThreadWorker::ThreadWorker(ipc::HostEnd& channel, std::span<const std::byte> request_arena, Fate fate, Lie lie,
+                           std::int64_t spin_max_ns, OnRun on_run)
     : channel_(channel), fate_(fate), lie_(lie), on_run_(std::move(on_run)) {
-  end_ = std::make_unique<ipc::WorkerEnd>(channel.options(), spin_max_ns, channel.host_memory(), writable(channel),
+  const std::size_t segment_bytes = ipc::segment_bytes(channel.options().lane_bytes);
+  const ipc::WorkerMemory memory{.host = channel.host_memory(),
+                                 .worker = writable({channel.worker_memory(), segment_bytes}).data(),
+                                 .request_arena = request_arena,
+                                 .response_arena = writable(channel.response_arena())};
+  end_ = std::make_unique<ipc::WorkerEnd>(channel.options(), spin_max_ns, memory, ipc::UniqueFd(dup(channel.response_arena_fd())),
                                           ipc::UniqueFd(dup(channel.eventfd())));
   thread_ = std::thread([this] {
     run();
@@ -95,7 +101,10 @@ bool ThreadWorker::serve(const ipc::Request& request) {
   if (dies(Point::after_start)) return false;
 
   ipc::Response response{.call_id = request.call_id, .kind = request.kind};
-  result_.assign(request.payload.begin(), request.payload.end());
+  const std::optional<std::span<const std::byte>> payload = end_->payload(request);
+  if (!payload) broken("the host has named a block outside of its arena");
+  const bool in_arena = (request.flags & ipc::kRequestInArena) != 0;
+  if (wanted && !expired) result_.assign(payload->begin(), payload->end());
   std::vector<std::uint8_t> failed;
   if (expired) {
     response = {.call_id = request.call_id, .status = ipc::Status::expired};
@@ -103,10 +112,10 @@ bool ThreadWorker::serve(const ipc::Request& request) {
     response = {.call_id = request.call_id, .status = ipc::Status::skipped};
   } else {
     const std::int64_t begin_ns = ipc::now_ns();
-    if (on_run_) on_run_(request.call_id, request.payload);
+    if (on_run_) on_run_(request.call_id, *payload);
     if (lie_ != Lie::none) {
       lie(request);
-      if (lie_ != Lie::never_consumes && lie_ != Lie::started_runs_ahead) return false;
+      if (lie_ != Lie::never_consumes && lie_ != Lie::started_runs_ahead && lie_ != Lie::releases_unasked) return false;
     }
     switch (static_cast<Method>(request.method)) {
       case Method::fail:
@@ -129,11 +138,29 @@ bool ThreadWorker::serve(const ipc::Request& request) {
         }
         break;
       case Method::echo: break;
+      case Method::same:
+        if (!in_arena) break;
+        reference_.assign(request.payload.begin(), request.payload.end());
+        response.flags = ipc::kResponseInArgument;
+        break;
+      case Method::keep:
+        if (viewed_) end_->release_argument(*viewed_);
+        viewed_.reset();
+        if (in_arena) {
+          viewed_ = request.call_id;
+          response.flags = ipc::kResponseArgumentEscaped;
+        }
+        result_.clear();
+        response.kind = ipc::Kind::none;
+        break;
       default: broken("a method that is not there");
     }
     if (response.status == ipc::Status::ok) {
-      for (std::byte& byte : result_) byte = ~byte;
-      response.payload = result_;
+      if (static_cast<Method>(request.method) != Method::same) {
+        for (std::byte& byte : result_) byte = ~byte;
+      }
+      response.payload = (response.flags & ipc::kResponseInArgument) != 0 ? reference_ : result_;
+      if (!place(response)) return false;
     }
     if ((request.flags & ipc::kRequestTimed) != 0) response.service_ns = static_cast<std::uint64_t>(ipc::now_ns() - begin_ns);
   }
@@ -143,6 +170,24 @@ bool ThreadWorker::serve(const ipc::Request& request) {
   if (!alive || dies(Point::after_response)) return false;
   ++number_;
   return true;
+}
+
+bool ThreadWorker::place(ipc::Response& response) {
+  if (response.payload.size() <= end_->payload_bytes_max()) return true;
+  for (;;) {
+    const auto offset = end_->allocate_block(response.payload.size());
+    if (!offset) broken("no memory for a result");
+    if (*offset) {
+      std::memcpy(end_->response_arena().at(**offset), response.payload.data(), response.payload.size());
+      const ipc::BlockReference block{**offset, response.payload.size()};
+      reference_.assign(ipc::as_payload(block).begin(), ipc::as_payload(block).end());
+      response.payload = reference_;
+      response.flags |= ipc::kResponseInArena;
+      return true;
+    }
+    end_->wait_for_release(ipc::kNever);
+    if (killed_.load() || end_->stopping()) return false;
+  }
 }
 
 bool ThreadWorker::respond(const ipc::Response& response, bool publish, bool consume_first) {
@@ -171,11 +216,21 @@ bool ThreadWorker::respond(const ipc::Response& response, bool publish, bool con
 }
 
 void ThreadWorker::lie(const ipc::Request& request) {
+  const auto lie_about_block = [&](const ipc::BlockReference& block, ipc::ResponseFlag flag) {
+    respond({.call_id = request.call_id, .flags = flag, .kind = ipc::Kind::bytes, .payload = ipc::as_payload(block)}, true, false);
+  };
   auto* page = reinterpret_cast<ipc::WorkerPage*>(const_cast<std::byte*>(channel_.worker_memory()));
   switch (lie_) {
     case Lie::wrong_call_id: respond({.call_id = request.call_id + 1}, true, false); break;
     case Lie::skips_unasked: respond({.call_id = request.call_id, .status = ipc::Status::skipped}, true, false); break;
     case Lie::started_runs_ahead: page->started.store(1000); break;
+    case Lie::block_outside: lie_about_block({channel_.response_arena().size() - 4096, 4097}, ipc::kResponseInArena); break;
+    case Lie::block_off_page: lie_about_block({64, 5000}, ipc::kResponseInArena); break;
+    case Lie::no_block: respond({.call_id = request.call_id, .flags = ipc::kResponseInArena}, true, false); break;
+    case Lie::not_its_argument: lie_about_block({0, 5000}, ipc::kResponseInArgument); break;
+    case Lie::keeps_no_argument: respond({.call_id = request.call_id, .flags = ipc::kResponseArgumentEscaped}, true, false); break;
+    case Lie::unknown_flags: respond({.call_id = request.call_id, .flags = 0x8000}, true, false); break;
+    case Lie::releases_unasked: end_->release_argument(request.call_id + 1'000'000); break;
     case Lie::garbage_response: {
       std::byte* out = end_->try_claim(0);
       std::memset(out, 0xff, ipc::kEnvelopeBytes);
@@ -211,13 +266,18 @@ Options fleet_options(unsigned workers, Dispatcher dispatcher) {
   options.dispatcher = dispatcher;
   options.timeout = std::chrono::seconds(30);
   options.dispatcher_cpu = 0;
+  options.request_arena_bytes = options.response_arena_bytes = std::uint64_t{64} << 20;
   return options;
 }
 
 Fleet::Fleet(Options options, Plan plan)
-    : options_(std::move(options)), plan_(std::move(plan)), wake_set_(core::WakeSet::create().value()), slots_(options_.workers) {
-  dispatcher_ = std::make_unique<core::Dispatcher>(options_, core::MethodTable(method_names()), counters_, *wake_set_, bell_,
-                                                   plan_.cores, [this](const core::DutyCycle::Violation& violation) {
+    : options_(std::move(options)),
+      plan_(std::move(plan)),
+      arena_(core::RequestArena::create("samovar-fleet", options_.request_arena_bytes).value()),
+      wake_set_(core::WakeSet::create().value()),
+      slots_(options_.workers) {
+  dispatcher_ = std::make_unique<core::Dispatcher>(options_, core::MethodTable(method_names()), counters_, *arena_, *wake_set_,
+                                                   bell_, plan_.cores, [this](const core::DutyCycle::Violation& violation) {
                                                      std::lock_guard lock(mutex_);
                                                      violations_.push_back(violation.what);
                                                      Slot& slot = slots_[static_cast<std::size_t>(violation.slot)];
@@ -244,14 +304,17 @@ void Fleet::finish(std::chrono::milliseconds drain) {
 }
 
 void Fleet::start(int index) {
-  auto channel = std::shared_ptr<ipc::HostEnd>(
-      ipc::HostEnd::create({.lane_bytes = options_.lane_bytes, .payload_bytes_max = options_.inline_bytes_max}).value());
+  auto channel = std::shared_ptr<ipc::HostEnd>(ipc::HostEnd::create({.lane_bytes = options_.lane_bytes,
+                                                                     .payload_bytes_max = options_.inline_bytes_max,
+                                                                     .response_arena_bytes = options_.response_arena_bytes})
+                                                   .value());
   std::uint64_t incarnation;
   {
     std::lock_guard lock(mutex_);
     incarnation = ++incarnations_;
   }
-  auto worker = std::make_unique<ThreadWorker>(*channel, plan_.fate ? plan_.fate(index, incarnation) : Fate{},
+  const std::span<const std::byte> arena(arena_->at(0), arena_->bytes_total());
+  auto worker = std::make_unique<ThreadWorker>(*channel, arena, plan_.fate ? plan_.fate(index, incarnation) : Fate{},
                                                plan_.lie ? plan_.lie(index, incarnation) : Lie::none,
                                                options_.spin_max.count(), plan_.on_run);
   await_pong(*channel);
@@ -323,6 +386,12 @@ void Fleet::kill(int index) {
     slots_[static_cast<std::size_t>(index)].kill = true;
   }
   if (!eventually([&] { return deaths_.load() > before; })) broken("a worker that does not die");
+}
+
+Loan Fleet::loan(std::size_t bytes) {
+  detail::Block block = arena_->allocate(bytes).value();
+  std::byte* data = arena_->at(block.offset());
+  return Loan(std::move(block), {data, bytes});
 }
 
 void Fleet::release(int index) {

@@ -31,8 +31,10 @@ enum class Method : std::uint16_t {
   sleep = 2,  // microseconds in the first four bytes; then as echo
   fail = 3,   // an exception: ValueError("no luck")
   hold = 4,   // runs until release(), revoked or dead; then as echo
+  same = 5,   // the payload itself: where it lies in the request arena, a reference to it
+  keep = 6,   // nothing; where the payload lies in the request arena it is viewed on, until the next `keep`
 };
-std::vector<std::string> method_names();  // "echo", "sleep", "fail", "hold"
+std::vector<std::string> method_names();  // in this order
 
 // Where a worker dies, as if by SIGKILL at that instruction.
 enum class Point {
@@ -61,6 +63,13 @@ enum class Lie {
   garbage_response,    // publishes what is no FlatBuffer
   garbage_commit,      // publishes a commit word that cannot be
   started_runs_ahead,  // says that it has begun 1000 requests
+  block_outside,       // names a block that ends behind its arena
+  block_off_page,      // names one that begins nowhere
+  no_block,            // says that its reply lies in its arena, and not where
+  not_its_argument,    // says that its reply lies in an argument in the arena
+  keeps_no_argument,   // says that it views an argument in the arena
+  unknown_flags,
+  releases_unasked,    // releases an argument that it does not have, besides one that it views
 };
 
 class ThreadWorker {
@@ -69,7 +78,7 @@ class ThreadWorker {
   using OnRun = std::function<void(std::uint64_t call_id, std::span<const std::byte> payload)>;
 
   // Requires: `channel` outlives this and is given to nobody else's WorkerEnd.
-  ThreadWorker(ipc::HostEnd& channel, Fate fate, Lie lie, std::int64_t spin_max_ns, OnRun on_run);
+  ThreadWorker(ipc::HostEnd& channel, std::span<const std::byte> request_arena, Fate fate, Lie lie, std::int64_t spin_max_ns, OnRun on_run);
   ~ThreadWorker();  // kills it
 
   void release() { released_.store(true); }    // lets `hold` return, now and later
@@ -84,6 +93,7 @@ class ThreadWorker {
   void run();
   bool serve(const ipc::Request& request);  // false: it has died
   bool respond(const ipc::Response& response, bool publish, bool consume_first);
+  bool place(ipc::Response& response);  // in the arena, where it is large; false: it has been killed
   bool dies(Point point) const { return fate_.death == point && number_ == fate_.at; }
   void lie(const ipc::Request& request);
 
@@ -95,6 +105,8 @@ class ThreadWorker {
   std::uint64_t number_ = 0;     // of the running request
   std::uint64_t consumed_ = 0;   // what WorkerEnd would publish; for Point::after_consume
   std::vector<std::byte> result_;
+  std::vector<std::byte> reference_;      // to the block where the result lies
+  std::optional<std::uint64_t> viewed_;  // the call whose payload is viewed on
 
   std::atomic<bool> released_{false};
   std::atomic<bool> killed_{false};
@@ -118,7 +130,7 @@ class Fleet {
     bool replace = true;                                            // dead workers
     bool backstop = true;                                           // as the supervisor does
     unsigned cores = 2;
-    core::MethodNumbers numbers{1, 2, 3, 4};  // 0 for a method that the workers lack
+    core::MethodNumbers numbers{1, 2, 3, 4, 5, 6};  // 0 for a method that the workers lack
     ThreadWorker::OnRun on_run;
   };
 
@@ -129,6 +141,8 @@ class Fleet {
   core::Dispatcher& dispatcher() { return *dispatcher_; }
   core::Dispatcher* operator->() { return dispatcher_.get(); }
   const core::Counters& counters() const { return counters_; }
+  core::RequestArena& arena() { return *arena_; }
+  Loan loan(std::size_t bytes);  // must have room
   int completion_fd() const { return wake_set_->completion_fd(); }
 
   // Of the incarnation that serves the slot now.
@@ -159,6 +173,7 @@ class Fleet {
   const Plan plan_;
   core::Counters counters_;
   core::Bell bell_;
+  core::RequestArena::Owner arena_;
   std::unique_ptr<core::WakeSet> wake_set_;
   std::unique_ptr<core::Dispatcher> dispatcher_;
 

@@ -56,7 +56,7 @@ TEST(Errors, name_the_limit_and_what_to_do) {
   const Error large = payload_too_large(5000, 4096);
   EXPECT_EQ(large.category, Category::request);
   EXPECT_NE(large.message.find("5000 bytes"), std::string::npos);
-  EXPECT_NE(large.message.find("inline_bytes_max (4096)"), std::string::npos);
+  EXPECT_NE(large.message.find("request_arena_bytes = 4096"), std::string::npos);
   EXPECT_EQ(call_cancelled("price").category, Category::cancelled);
   EXPECT_EQ(pool_stopped().category, Category::shutdown);
 }
@@ -120,8 +120,8 @@ TEST(MethodFailed, has_the_code_and_category_of_its_kind) {
     Code expected;
   } cases[] = {{0, Category::application, Code::method_failed},    {1, Category::application, Code::invalid_result},
                {2, Category::application, Code::result_too_large}, {3, Category::request, Code::invalid_payload},
-               {4, Category::request, Code::unknown_method},       {5, Category::application, Code::method_failed},
-               {65535, Category::application, Code::method_failed}};
+               {4, Category::request, Code::unknown_method},       {5, Category::resource, Code::resource_exhausted},
+               {6, Category::application, Code::method_failed},   {65535, Category::application, Code::method_failed}};
   for (const auto& c : cases) {
     const Error error = method_failed("price", failure(c.code, "", "why", ""));
     EXPECT_EQ(error.code, c.expected) << c.code;

@@ -40,23 +40,24 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{"workers", "1025", [](Options& o) { o.workers = 1025; }},
         Refused{"queue_limit", "0", [](Options& o) { o.queue_limit = 0; }},
         Refused{"prefetch", "1025", [](Options& o) { o.prefetch = 1025; }},
-        Refused{"timeout", "zero", [](Options& o) { o.timeout = 0ns; }},
-        Refused{"timeout", "zero", [](Options& o) { o.timeout = -1ns; }},
-        Refused{"start_timeout", "zero", [](Options& o) { o.start_timeout = 0ns; }},
-        Refused{"restart_delay", "zero", [](Options& o) { o.restart_delay = 0ns; }},
-        Refused{"restart_delay_max", "zero", [](Options& o) { o.restart_delay_max = -5s; }},
-        Refused{"stop_timeout", "negative", [](Options& o) { o.stop_timeout = -1ns; }},
-        Refused{"spin_max", "1 s", [](Options& o) { o.spin_max = -1ns; }},
-        Refused{"spin_max", "1 s", [](Options& o) { o.spin_max = 1001ms; }},
+        Refused{"timeout", "0s", [](Options& o) { o.timeout = 0ns; }},
+        Refused{"timeout", "-1ns", [](Options& o) { o.timeout = -1ns; }},
+        Refused{"start_timeout", "0s", [](Options& o) { o.start_timeout = 0ns; }},
+        Refused{"restart_delay", "0s", [](Options& o) { o.restart_delay = 0ns; }},
+        Refused{"restart_delay_max", "-5s", [](Options& o) { o.restart_delay_max = -5s; }},
+        Refused{"stop_timeout", "-1ns", [](Options& o) { o.stop_timeout = -1ns; }},
+        Refused{"spin_max", "-1ns", [](Options& o) { o.spin_max = -1ns; }},
+        Refused{"spin_max", "1001ms", [](Options& o) { o.spin_max = 1001ms; }},
         Refused{"lane_bytes", "65537", [](Options& o) { o.lane_bytes = 65537; }},
-        Refused{"lane_bytes", "2048", [](Options& o) { o.lane_bytes = 2048; }},
+        Refused{"lane_bytes", "2KiB", [](Options& o) { o.lane_bytes = 2048; }},
         Refused{"lane_bytes", "0", [](Options& o) { o.lane_bytes = 0; }},
-        Refused{"lane_bytes", "2147483648", [](Options& o) { o.lane_bytes = 1u << 31; }},
+        Refused{"lane_bytes", "2GiB", [](Options& o) { o.lane_bytes = 1u << 31; }},
         Refused{"inline_bytes_max", "16384", [](Options& o) { o.inline_bytes_max = 16384; }},
         Refused{"inline_bytes_max", "4294967295", [](Options& o) { o.inline_bytes_max = UINT32_MAX; }},
         Refused{"worker_cpus", "4", [](Options& o) { o.worker_cpus = {2, 4}; }},
         Refused{"worker_cpus", "-1", [](Options& o) { o.worker_cpus = {-1}; }},
-        Refused{"dispatcher_cpu", "6", [](Options& o) { o.dispatcher_cpu = 6; }}),
+        Refused{"dispatcher_cpu", "6", [](Options& o) { o.dispatcher_cpu = 6; }},
+        Refused{"dispatcher_cpu", "-2", [](Options& o) { o.dispatcher_cpu = -2; }}),
     [](const auto& info) { return std::string(info.param.option) + "_" + std::to_string(info.index); });
 
 TEST_P(EachCheck, refuses_and_names_the_option_and_its_value) {
@@ -79,7 +80,8 @@ TEST(Options, at_their_bounds_are_taken) {
   EXPECT_TRUE(with([](Options& o) { o.spin_max = 1s; }));
   EXPECT_TRUE(with([](Options& o) { o.lane_bytes = 4096, o.inline_bytes_max = 968; }));
   EXPECT_FALSE(with([](Options& o) { o.lane_bytes = 4096, o.inline_bytes_max = 969; }));
-  EXPECT_TRUE(with([](Options& o) { o.inline_bytes_max = 0; }));
+  EXPECT_TRUE(with([](Options& o) { o.inline_bytes_max = 16; }));
+  EXPECT_FALSE(with([](Options& o) { o.inline_bytes_max = 15; })) << "a record holds at least where a payload lies";
   EXPECT_TRUE(with([](Options& o) { o.worker_cpus = {2, 3, 5, 7, 7}; }));
   EXPECT_TRUE(with([](Options& o) { o.dispatcher_cpu = 5; }));
 }

@@ -15,6 +15,7 @@
 #include <samovar/samovar.h>
 
 #include "tools/cli/commands.h"
+#include "tools/cli/configured.h"
 #include "tools/cli/duration.h"
 #include "tools/cli/failure.h"
 #include "tools/cli/json_value.h"
@@ -46,7 +47,8 @@ struct CallCommand {
   bool text = false;
   bool raw = false;
   bool verbose = false;
-  Options pool;
+  Configured source;
+  Options pool;  // where the command line says something
   Duration timeout = Options{}.timeout;
 };
 
@@ -126,7 +128,18 @@ int print_reply(const Reply& reply, bool raw) {
   return kSucceeded;
 }
 
-int run_call(const CallCommand& command, const std::vector<std::string>& argument_texts) {
+// What a single call by hand wants where no file and no variable says otherwise.
+Options defaults_of_call() {
+  Options options;
+  options.name = "samovar-call";
+  options.workers = 1;
+  options.inline_bytes_max = kPayloadBytesMax;
+  options.lane_bytes = kLaneBytes;
+  options.stop_timeout = std::chrono::milliseconds(500);  // after --timeout nobody waits for what still runs
+  return options;
+}
+
+int run_call(const CallCommand& command, const std::vector<std::string>& argument_texts, const CLI::App& given) {
   auto values = parse_arguments(argument_texts, command.text);
   if (!values) {
     return report_usage("call", values.error().what, values.error().advice);
@@ -145,17 +158,23 @@ int run_call(const CallCommand& command, const std::vector<std::string>& argumen
     payload = arguments(*values);
   }
 
-  Options options = command.pool;
+  auto loaded = load(command.source, defaults_of_call());
+  if (!loaded) return report("call", loaded.error());
+  Options options = *std::move(loaded);
   options.module = command.module;
-  options.name = "samovar-call";
-  options.inline_bytes_max = kPayloadBytesMax;
-  options.lane_bytes = kLaneBytes;
-  options.stop_timeout = std::chrono::milliseconds(500);  // after --timeout nobody waits for what still runs
-  options.log_level = command.verbose ? LogLevel::debug : LogLevel::info;
-  if (!command.verbose) options.log = print_worker_output;
+  if (given.count("--workers") > 0) options.workers = command.pool.workers;
+  if (given.count("--start-timeout") > 0) options.start_timeout = command.pool.start_timeout;
+  if (given.count("--python") > 0) options.python = command.pool.python;
+  if (given.count("--timeout") > 0) options.timeout = command.timeout;
+  if (command.verbose) {
+    options.log_level = LogLevel::debug;
+  } else {
+    options.log_level = LogLevel::info;
+    options.log = print_worker_output;
+  }
   auto pool = Pool::start(std::move(options));
   if (!pool) return report("call", pool.error());
-  const auto reply = pool->call(command.method, payload, {.timeout = command.timeout});
+  const auto reply = pool->call(command.method, payload);
   return reply ? print_reply(*reply, command.raw) : report("call", reply.error());
 }
 
@@ -180,8 +199,9 @@ void add_call(CLI::App& app, int& exit_status) {
   call->add_option("--workers", command->pool.workers, "Number of workers, 1 to 1024")->option_text("N=1")->check(CLI::Range(1, 1024));
   call->add_option("--python", command->pool.python, "Interpreter; default: $SAMOVAR_PYTHON, else the one Samovar was built for")
       ->option_text("PATH");
+  add_configured(*call, "--config", command->source);
   call->add_flag("-v,--verbose", command->verbose, "Log what the pool does to stderr");
-  call->callback([command, call, &exit_status] { exit_status = run_call(*command, call->remaining()); });
+  call->callback([command, call, &exit_status] { exit_status = run_call(*command, call->remaining(), *call); });
 }
 
 }  // namespace samovar::cli

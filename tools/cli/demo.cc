@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <string>
 #include <utility>
@@ -12,6 +13,7 @@
 
 #include <samovar/samovar.h>
 
+#include "core/config/units.h"
 #include "tools/cli/commands.h"
 #include "tools/cli/demo.h"
 #include "tools/cli/duration.h"
@@ -44,7 +46,7 @@ void introduce(const Demo& demo, double started_s) {
   const Options& options = demo.pool.options();
   std::printf("  pool     %u workers of %s, started in %.1f s\n", options.workers, digits.versions.c_str(), started_s);
   std::printf("           dispatcher %s; spins up to %s; %s\n\n", std::string(to_string(options.dispatcher)).c_str(),
-              format_duration(options.spin_max).c_str(),
+              core::format_duration(options.spin_max).c_str(),
               options.worker_cpus.size() < 2 ? "all on one CPU, so that figures are poor"
                                              : "workers are pinned, and a single caller to another CPU");
 }
@@ -94,6 +96,8 @@ Result<void> tell(const DemoCommand& command, Progress& progress, const std::sha
   if (!scripts) return tl::unexpected(scripts.error());
 
   Options options = command.pool;
+  options.environment = Environment::ignore;  // the same everywhere, but for the interpreter
+  if (const char* named = std::getenv("SAMOVAR_PYTHON"); named && options.python.empty()) options.python = named;
   options.module = (*scripts / "digits.py").string();
   options.python_path = {scripts->string()};
   options.name = "samovar-demo";

@@ -39,6 +39,8 @@ int main(int argc, char** argv) {
 
   add_demo(app, exit_status);
   add_call(app, exit_status);
+  add_config(app, exit_status);
+  add_doctor(app, exit_status);
 #ifdef SAMOVAR_HAS_BENCH
   samovar::bench::add_bench(app, exit_status);
 #endif

@@ -30,6 +30,19 @@ inline std::string human_time(double ns) {
   return text;
 }
 
+// Three digits and a unit: "512 B", "64 KiB", "23.5 GiB".
+inline std::string human_bytes(double bytes) {
+  const char* unit = "B";
+  for (const char* larger : {"KiB", "MiB", "GiB", "TiB"}) {
+    if (bytes < 1024) break;
+    bytes /= 1024;
+    unit = larger;
+  }
+  char text[32];
+  std::snprintf(text, sizeof(text), "%.*f %s", bytes < 99.95 && bytes != static_cast<std::uint64_t>(bytes) ? 1 : 0, bytes, unit);
+  return text;
+}
+
 // Two digits that count: "1.4", "99", "1,300,000".
 inline std::string human_ratio(double ratio) {
   double step = 1;

@@ -31,13 +31,14 @@ enum class Code : std::uint8_t {
   unsupported_system,   // configuration: the kernel lacks something (seals, pidfd)
   unknown_method,       // request
   invalid_payload,      // request: the worker could not decode it, or a value cannot be encoded
-  payload_too_large,    // request
+  payload_too_large,    // request: larger than the request arena
   queue_full,           // resource
+  resource_exhausted,   // resource: no room in an arena, or no memory for its pages
   deadline_exceeded,    // timeout
   cancelled,            // cancelled
   method_failed,        // application: the method raised; context has type and traceback
   invalid_result,       // application: the result cannot be encoded; the message names the path inside it
-  result_too_large,     // application
+  result_too_large,     // application: larger than the response arena
   worker_lost,          // worker: died or was killed while it ran the call
   pool_stopped,         // shutdown
   system_error,         // system

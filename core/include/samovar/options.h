@@ -1,9 +1,11 @@
 // Options of a pool and of a call. Every limit has a name, a default and a unit.
+// What may be set from outside the program stands in core/config/option_table.cc, too: a row for each member.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -28,8 +30,17 @@ SAMOVAR_API std::string_view to_string(Dispatcher dispatcher);
 
 enum class LogLevel : std::uint8_t { debug, info, warning, error };
 
+SAMOVAR_API std::string_view to_string(LogLevel level);
+
 // Called from the pool's supervisor thread, one line at a time.
 using LogSink = std::function<void(LogLevel, std::string_view line)>;
+
+// Whether SAMOVAR_* variables outrank what the program sets; see config.h.
+enum class Environment : std::uint8_t { apply, ignore };
+
+namespace core {
+struct Origins;
+}
 
 struct Options {
   // The user's Python module: "models.py", "path/to/models.py" or an importable name, "package.models".
@@ -50,17 +61,26 @@ struct Options {
   std::uint32_t prefetch = 0;          // calls in one worker's lane, the running one included; 0: 50 us of work, at most 64
   std::uint32_t requeue_limit = 3;     // how often an unstarted call moves on from a dead worker
   std::uint32_t lane_bytes = 64 * 1024;      // each lane of each worker; a power of two
-  std::uint32_t inline_bytes_max = 4096;     // largest payload of a call or reply
+  std::uint32_t inline_bytes_max = 4096;     // larger payloads of calls and replies lie in an arena, not in a lane
+
+  // Arenas are sparse: they cost what is in use, and what was in the last two arena_trim_delay.
+  std::uint64_t request_arena_bytes = std::uint64_t{1} << 30;   // of the pool: loans and large payloads at one time
+  std::uint64_t response_arena_bytes = std::uint64_t{1} << 30;  // of each worker: large replies at one time
+  Duration arena_trim_delay = std::chrono::seconds(1);          // until freed memory goes back to the kernel
+  std::uint32_t escaped_views_max = 256;  // large payloads that one worker still views after their calls; more are copied
 
   Duration spin_max = std::chrono::microseconds(50);  // longest spin before a wait sleeps; 0: sleep at once
 
-  std::string python{};                  // interpreter; empty: $SAMOVAR_PYTHON, else the one the extension was built for
+  std::string python{};                  // interpreter; empty: the one the extension was built for, else python3 in $PATH
   std::vector<std::string> python_path{};  // in front of sys.path
   std::vector<int> worker_cpus{};        // worker i runs on worker_cpus[i % size]; empty: wherever the kernel likes
   int dispatcher_cpu = -1;               // pinned: which core; -1: the last one this process may use
 
   LogSink log{};                     // empty: to stderr
   LogLevel log_level = LogLevel::info;
+
+  Environment environment = Environment::apply;   // SAMOVAR_WORKERS and so on outrank these options when a pool starts
+  std::shared_ptr<const core::Origins> origins{};  // set by load_options(): file and line of each value, for messages
 };
 
 enum class WhenFull : std::uint8_t { fail, wait };

@@ -1,4 +1,6 @@
-// Payload: the argument of a call. Views what it is made from, which must live until call() returns or submit() has copied it.
+// Payload: the argument of a call. Views what it is made from, which must live until call() returns or submit() has copied it;
+// made from a Loan, it owns it. One that does not fit into a lane record (Options::inline_bytes_max) and is no loan of the same
+// pool is copied into the request arena.
 #pragma once
 
 #include <cstddef>
@@ -9,6 +11,7 @@
 #include <vector>
 
 #include <samovar/api.h>
+#include <samovar/loan.h>
 #include <samovar/value.h>
 
 namespace samovar {
@@ -26,6 +29,11 @@ class Payload {
   Payload() = default;
   Payload(PayloadKind kind, std::span<const std::byte> view) : kind_(kind), view_(view) {}
 
+  Payload(Loan&& loan, PayloadKind kind = PayloadKind::bytes)  // implicit, so that a loan can be passed
+      : kind_(kind), view_(loan.span_), block_(std::move(loan.block_)) {
+    loan.span_ = {};
+  }
+
   // `encoded` holds FlexBuffers, as value() and arguments() make it; `error` says why they could not.
   Payload(PayloadKind kind, std::vector<std::byte> encoded, std::string error)
       : kind_(kind), encoded_(std::move(encoded)), error_(std::move(error)) {}
@@ -33,17 +41,20 @@ class Payload {
   PayloadKind kind() const { return kind_; }
   std::span<const std::byte> data() const { return encoded_.empty() ? view_ : std::span<const std::byte>(encoded_); }
   const std::string& error() const { return error_; }
+  const detail::Block& block() const { return block_; }  // where data() lies; empty unless made from a loan
 
  private:
   PayloadKind kind_ = PayloadKind::none;
   std::span<const std::byte> view_;
   std::vector<std::byte> encoded_;
   std::string error_;
+  detail::Block block_;
 };
 
 inline Payload bytes(std::span<const std::byte> data) { return {PayloadKind::bytes, data}; }
 inline Payload bytes(const void* data, std::size_t size) { return bytes({static_cast<const std::byte*>(data), size}); }
 inline Payload text(std::string_view utf8) { return {PayloadKind::text, std::as_bytes(std::span(utf8))}; }
+inline Payload text(Loan&& utf8) { return {std::move(utf8), PayloadKind::text}; }
 
 // Encoded at once. A value that cannot be (deeper than 64 levels) fails the call with invalid_payload.
 SAMOVAR_API Payload value(const Value& value);

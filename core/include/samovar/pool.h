@@ -14,6 +14,7 @@
 #include <samovar/api.h>
 #include <samovar/callback.h>
 #include <samovar/error.h>
+#include <samovar/loan.h>
 #include <samovar/options.h>
 #include <samovar/payload.h>
 #include <samovar/reply.h>
@@ -27,6 +28,7 @@ class PoolState;
 
 class SAMOVAR_API Pool {
  public:
+  // SAMOVAR_* variables outrank `options`, unless options.environment says ignore; see config.h.
   // Starts the workers and returns when all of them are ready: imported, preloaded, and have answered a ping.
   // Blocks up to start_timeout. Fails: category configuration or system; nothing is left running.
   static Result<Pool> start(Options options);
@@ -40,9 +42,14 @@ class SAMOVAR_API Pool {
   Result<Reply> call(std::string_view method, const Payload& payload = {}, const CallOptions& options = {});
 
   // Sends a call and returns. `done` is called exactly once, by a thread inside poll(), if and only if the call was accepted.
-  // `done` must not throw. Copies the payload. Fails: unknown_method, payload_too_large, invalid_payload, queue_full, pool_stopped.
+  // `done` must not throw. Copies the payload, but for a loan's. Fails: unknown_method, payload_too_large, invalid_payload,
+  // queue_full, resource_exhausted, pool_stopped.
   [[nodiscard]] Result<void> submit(std::string_view method, const Payload& payload, Callback done,
                                     const CallOptions& options = {});
+
+  // A block of `bytes` in shared memory, to be written in place and sent without a copy. Blocks up to `wait` while the arena
+  // is full. Fails: resource_exhausted (with the sizes), payload_too_large (for the whole arena).
+  Result<Loan> loan(std::size_t bytes, Duration wait = Duration::zero());
 
   // Moves calls and replies on and runs callbacks of finished calls. Returns how many it ran. When it finds nothing to do
   // it arms completion_fd() and looks once more. Does not block.

@@ -30,7 +30,10 @@ class SAMOVAR_API Reply {
   }
 
   PayloadKind kind() const;                  // none, bytes, text or value
-  std::span<const std::byte> data() const;   // as it was sent; valid while this reply lives
+
+  // As it was sent; valid while this reply lives. Larger than inline_bytes_max it lies in the worker's arena, or in this pool's
+  // where the method has returned its own argument, and is read in place: hold it no longer than you need it.
+  std::span<const std::byte> data() const;
   std::string_view text() const;             // data() as characters
 
   // The result as a Value, whatever its kind. Fails: FlexBuffers that do not verify (invalid_result).

@@ -2,7 +2,10 @@
 #pragma once
 
 #include <samovar/callback.h>
+#include <samovar/config.h>
 #include <samovar/error.h>
+#include <samovar/inspect.h>
+#include <samovar/loan.h>
 #include <samovar/options.h>
 #include <samovar/payload.h>
 #include <samovar/pool.h>

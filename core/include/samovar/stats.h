@@ -22,6 +22,10 @@ struct Stats {
   std::uint32_t workers_ready = 0;
   std::uint32_t queued = 0;
   std::uint32_t in_flight = 0;        // calls in workers' lanes
+
+  std::uint64_t request_arena_in_use = 0;    // bytes: loans, large payloads of calls, replies that are their call's argument
+  std::uint64_t request_arena_resident = 0;  // bytes of memory that the arena holds
+  std::uint32_t escaped_views = 0;           // large payloads that workers still view after their calls
 };
 
 }  // namespace samovar

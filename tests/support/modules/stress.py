@@ -94,7 +94,7 @@ def scribble_some(dice, begin, size):
 
 
 def scribble_control_words(dice, begin, size):
-    at = begin + dice.choice((0, 64, 72))  # asleep, requests_consumed, started
+    at = begin + dice.choice((0, 64, 72, 128))  # asleep and awaits_block, requests_consumed, started, blocks_released
     number = dice.choice((0, 1, 2**63, 2**64 - 1, dice.getrandbits(64), dice.getrandbits(12)))
     ctypes.memmove(at, struct.pack("<Q", number), 8)
 

@@ -1,0 +1,138 @@
+#include "core/config/option_table.h"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <utility>
+
+#include "ipc/arena.h"
+#include "ipc/layout.h"
+
+namespace samovar::core {
+namespace {
+
+constexpr std::int64_t kCountMax = std::numeric_limits<std::uint32_t>::max();
+constexpr std::int64_t kSecond = 1'000'000'000;
+constexpr std::int64_t kPrefetchMax = 1024;
+
+// All of them and those of a full lane may be released before the host looks at the worker's release ring.
+constexpr std::int64_t kEscapedViewsMax = ipc::kReleaseEntries / 2;
+static_assert(kEscapedViewsMax + kPrefetchMax <= ipc::kReleaseEntries);
+
+constexpr OptionRow kOptions[] = {
+    {.name = "module", .member = &Options::module, .form = Form::path,
+     .doc = "The Python module: a file, or an importable name"},
+    {.name = "name", .member = &Options::name,
+     .doc = "Of the pool, in log lines and in the names of its memory"},
+    {.name = "workers", .member = &Options::workers, .max = 1024,
+     .doc = "Worker processes", .default_means = "one for each core this process may use"},
+    {.name = "dispatcher", .member = &Options::dispatcher,
+     .doc = "Who moves calls and replies: auto, caller, manual or pinned", .default_means = "pinned where workers + 2 <= cores, else caller"},
+    {.name = "timeout", .member = &Options::timeout, .min = 1,
+     .doc = "Of a call that names none"},
+    {.name = "start_timeout", .member = &Options::start_timeout, .min = 1,
+     .doc = "From a worker's spawn until it is ready, import and preload included"},
+    {.name = "stop_timeout", .member = &Options::stop_timeout,
+     .doc = "A worker's time to end before SIGTERM; SIGKILL follows a second later"},
+    {.name = "restart_delay", .member = &Options::restart_delay, .min = 1,
+     .doc = "Before a worker that failed to start is tried again; doubles with each failure"},
+    {.name = "restart_delay_max", .member = &Options::restart_delay_max, .min = 1,
+     .doc = "What restart_delay grows to"},
+    {.name = "queue_limit", .member = &Options::queue_limit, .min = 1, .max = kCountMax,
+     .doc = "Calls that wait for a worker; one more gets queue_full"},
+    {.name = "prefetch", .member = &Options::prefetch, .max = kPrefetchMax,
+     .doc = "Calls in one worker's lane, the running one included", .default_means = "as many as make up 50 us of work, at most 64"},
+    {.name = "requeue_limit", .member = &Options::requeue_limit, .max = kCountMax,
+     .doc = "How often a call moves on from a worker that died"},
+    {.name = "lane_bytes", .member = &Options::lane_bytes, .form = Form::bytes, .min = ipc::kLaneBytesMin, .max = ipc::kLaneBytesMax,
+     .doc = "Each lane of each worker: a power of two, at least four payloads of inline_bytes_max"},
+    {.name = "inline_bytes_max", .member = &Options::inline_bytes_max, .form = Form::bytes, .min = ipc::kBlockReferenceBytes,
+     .max = ipc::kLaneBytesMax / ipc::kRecordsPerLaneMin,
+     .doc = "Largest payload that travels inside a lane; larger ones lie in an arena"},
+    {.name = "request_arena_bytes", .member = &Options::request_arena_bytes, .form = Form::bytes, .min = ipc::kArenaBytesMin,
+     .max = ipc::kArenaBytesMax, .doc = "Loans and large payloads of calls at one time; costs only what is in use"},
+    {.name = "response_arena_bytes", .member = &Options::response_arena_bytes, .form = Form::bytes, .min = ipc::kArenaBytesMin,
+     .max = ipc::kArenaBytesMax, .doc = "Large replies of one worker at one time; costs only what is in use"},
+    {.name = "arena_trim_delay", .member = &Options::arena_trim_delay, .min = 1,
+     .doc = "Memory of an arena that nobody used for two of these goes back to the kernel"},
+    {.name = "escaped_views_max", .member = &Options::escaped_views_max, .max = kEscapedViewsMax,
+     .doc = "Large payloads that one worker still views after their calls; beyond, payloads are copied"},
+    {.name = "spin_max", .member = &Options::spin_max, .max = kSecond,
+     .doc = "Longest spin before a wait sleeps; 0s: sleep at once"},
+    {.name = "python", .member = &Options::python, .form = Form::path,
+     .doc = "The interpreter: a path, or a name to be found in $PATH", .default_means = "the one the extension was built for, else python3"},
+    {.name = "python_path", .member = &Options::python_path, .form = Form::path,
+     .doc = "Folders in front of sys.path"},
+    {.name = "worker_cpus", .member = &Options::worker_cpus, .max = std::numeric_limits<int>::max(),
+     .doc = "Worker i runs on worker_cpus[i % size]", .default_means = "wherever the kernel likes"},
+    {.name = "dispatcher_cpu", .member = &Options::dispatcher_cpu, .min = -1, .max = std::numeric_limits<int>::max(),
+     .doc = "The core of a pinned dispatcher", .default_means = "the last one this process may use"},
+    {.name = "log_level", .member = &Options::log_level,
+     .doc = "The least that is logged: debug, info, warning or error"},
+};
+
+// prod has no line: the defaults are made for it.
+constexpr ProfileSetting kProfileSettings[] = {
+    {"dev", "workers", "1"},
+    {"dev", "timeout", "10min"},  // a call may stand in a debugger
+    {"dev", "stop_timeout", "1s"},
+    {"dev", "log_level", "debug"},
+    {"test", "workers", "2"},  // state that workers do not share shows
+    {"test", "timeout", "5s"},
+    {"test", "start_timeout", "20s"},
+    {"test", "stop_timeout", "1s"},
+    {"test", "restart_delay", "10ms"},
+    {"test", "restart_delay_max", "100ms"},
+    {"test", "log_level", "warning"},
+};
+
+// How many members an aggregate has: as many as it takes initialisers of any type.
+struct Anything {
+  template <typename T>
+  operator T() const;
+};
+
+template <typename T, std::size_t... I>
+constexpr bool takes(std::index_sequence<I...>) {
+  return requires { T{((void)I, Anything{})...}; };
+}
+
+template <typename T, std::size_t N = 1>
+constexpr std::size_t member_count() {
+  if constexpr (takes<T>(std::make_index_sequence<N + 1>{})) {
+    return member_count<T, N + 1>();
+  } else {
+    return N;
+  }
+}
+
+// What no text can set: the log sink, whether the environment counts, and where the values come from.
+constexpr std::size_t kMembersWithoutRow = 3;
+static_assert(member_count<Options>() == std::size(kOptions) + kMembersWithoutRow, "each member of Options has a row in kOptions");
+
+}  // namespace
+
+std::span<const OptionRow> option_table() { return kOptions; }
+
+const OptionRow* find_option(std::string_view name) {
+  const auto found = std::find_if(std::begin(kOptions), std::end(kOptions), [&](const OptionRow& row) { return row.name == name; });
+  return found == std::end(kOptions) ? nullptr : found;
+}
+
+std::size_t index_of(const OptionRow& row) { return static_cast<std::size_t>(&row - kOptions); }
+
+std::vector<std::string_view> option_names() {
+  std::vector<std::string_view> names;
+  for (const OptionRow& row : kOptions) names.push_back(row.name);
+  return names;
+}
+
+std::string environment_name(const OptionRow& row) {
+  std::string name = "SAMOVAR_";
+  for (const char c : row.name) name += static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  return name;
+}
+
+std::span<const ProfileSetting> profile_settings() { return kProfileSettings; }
+
+}  // namespace samovar::core

@@ -1,0 +1,161 @@
+// The duty cycle's part that takes what workers say: responses, and releases of blocks. All of it may be wrong.
+#include <algorithm>
+#include <cstring>
+
+#include "core/dispatch/duty_cycle.h"
+#include "core/errors.h"
+
+namespace samovar::core {
+namespace {
+
+constexpr int kResponsesPerTurn = 64;  // of one worker: the others wait no longer than that
+
+}  // namespace
+
+std::size_t DutyCycle::take_responses(int index) {
+  Slot& slot = slots_[static_cast<std::size_t>(index)];
+  // Whether the worker may be waiting for room: a lane that its outstanding responses cannot fill needs no look.
+  const bool crowded = slot.journal.size() * ipc::record_advance(ipc::message_bytes(options_.inline_bytes_max)) > options_.lane_bytes / 2;
+  int taken = 0;
+  while (taken < kResponsesPerTurn && !slot.journal.empty() && !slot.broken && slot.channel->responses.has_record()) {
+    if (!take_response(index, slot)) break;
+    ++taken;
+  }
+  if (taken > 0) {
+    slot.channel->responses.publish_consumed();
+    slot.touched |= crowded;
+    update_load(index);
+  }
+  return static_cast<std::size_t>(taken);
+}
+
+bool DutyCycle::take_response(int index, Slot& slot) {
+  ipc::LaneReader& lane = slot.channel->responses;
+  if (lane.peek() != ipc::Peek::record) {
+    violate(index, "its response lane holds no record where one was announced");
+    return false;
+  }
+  Journal::Entry entry = slot.journal.front();
+  const bool claimed = entry.call && entry.call->claim();
+  if (!claimed) scratch_.resize(lane.size());
+  std::byte* copy = claimed ? entry.call->reply_buffer.reserve(lane.size()) : scratch_.data();
+  std::memcpy(copy, lane.message(), lane.size());
+  ipc::Response response;
+  const char* wrong = ipc::read_response({copy, lane.size()}, response) ? accept(slot, entry, response) : "it sent what is no response";
+  if (wrong) {
+    if (claimed) entry.call->to_sent();  // it stays in the journal; the proof of death ends it
+    violate(index, wrong);
+    return false;
+  }
+  lane.pop();
+  slot.journal.pop();
+  counters_.in_flight_ended.add();
+  if (response.service_ns > 0 && response.service_ns < static_cast<std::uint64_t>(ipc::kNever)) {
+    const auto service_ns = std::max<std::int64_t>(1, static_cast<std::int64_t>(response.service_ns));
+    slot.mean_service_ns = slot.mean_service_ns == 0 ? service_ns : slot.mean_service_ns + (service_ns - slot.mean_service_ns) / 8;
+    loads_[static_cast<std::size_t>(index)].credit = credit(options_.prefetch, slot.mean_service_ns);
+    if (claimed && !entry.call->timed) response.service_ns = 0;
+  }
+  if (response.flags != 0 || (entry.call && entry.call->block)) settle_blocks(slot, *entry.call, response, claimed);
+  if (claimed) {
+    settle(*entry.call, response);
+  } else if (entry.call) {
+    if (response.status == ipc::Status::ok || response.status == ipc::Status::failed) counters_.late_replies.add();
+    release(*entry.call);
+  }
+  return true;
+}
+
+// Whether `response` can be the answer to `entry`; then its payload is where it lies. Null, or what is wrong.
+const char* DutyCycle::accept(Slot& slot, const Journal::Entry& entry, ipc::Response& response) {
+  if (response.call_id != entry.call_id || (response.status == ipc::Status::skipped && !entry.revoked)) {
+    return "it answered a call that it was not asked";
+  }
+  if (response.flags == 0) return nullptr;
+  if (!entry.call || response.flags > ipc::kResponseFlagsMax) return "its response has flags that cannot be";
+  const bool has_block = static_cast<bool>(entry.call->block);
+  const bool began = response.status == ipc::Status::ok || response.status == ipc::Status::failed;
+  if ((response.flags & ipc::kResponseArgumentEscaped) != 0 && (!has_block || !began || slot.escaped.size() == ipc::kReleaseEntries)) {
+    return "it keeps an argument that it does not have";
+  }
+  const std::uint16_t place = response.flags & (ipc::kResponseInArena | ipc::kResponseInArgument);
+  if (place == 0) return nullptr;
+  const std::optional<ipc::BlockReference> block = ipc::read_block_reference(response.payload);
+  if (!block || response.status != ipc::Status::ok) return "its reply names no block";
+  if (place == ipc::kResponseInArena) {
+    const auto bytes = ipc::block_at(slot.channel->response_arena(), *block);
+    if (!bytes || block->offset % ipc::kPageBytes != 0) return "its reply lies outside its arena";
+    response.payload = *bytes;
+    return nullptr;
+  }
+  if (place != ipc::kResponseInArgument || !has_block) return "its reply lies in an argument that it does not have";
+  const std::uint64_t begin = entry.call->block.offset();
+  const auto bytes = block->offset < begin ? std::nullopt : ipc::block_at(entry.call->payload, {block->offset - begin, block->size});
+  if (!bytes) return "its reply lies outside its argument";
+  response.payload = *bytes;
+  return nullptr;
+}
+
+// What becomes of the blocks of argument and reply. Requires: accept() found nothing wrong.
+void DutyCycle::settle_blocks(Slot& slot, Call& call, const ipc::Response& response, bool claimed) {
+  if ((response.flags & ipc::kResponseArgumentEscaped) != 0) {
+    slot.escaped.emplace(call.ticket, call.block);
+    counters_.views_escaped.add();
+    arena_.expect_releases();
+  }
+  if ((response.flags & ipc::kResponseInArena) != 0) {
+    const auto offset = static_cast<std::uint64_t>(response.payload.data() - slot.channel->response_arena().data());
+    if (claimed) {
+      call.reply_channel = slot.channel;
+      call.reply_offset = offset;
+    } else {
+      slot.channel->release_block(offset);  // late: nobody will read it
+    }
+  }
+  const bool runs_again = response.status == ipc::Status::skipped;
+  if (!runs_again && (response.flags & ipc::kResponseInArgument) == 0) call.block.reset();
+}
+
+void DutyCycle::take_releases(int index, Slot& slot) {
+  ipc::ReleaseReader& releases = slot.channel->request_releases;
+  if (!releases.has_news()) return;
+  std::uint64_t left = releases.look();
+  if (left > ipc::kReleaseEntries) return violate(index, "it has released more blocks than it can have");
+  for (; left > 0; --left, releases.pop()) {
+    const std::uint64_t call_id = releases.front();
+    if (slot.escaped.erase(call_id) == 1) {
+      counters_.views_returned.add();
+      continue;
+    }
+    // The view may die before we have taken the response that says it escaped: then that lies in the lane.
+    if (!slot.journal.contains(call_id)) violate(index, "it has released a block that it does not have");
+    return;
+  }
+}
+
+void DutyCycle::settle(Call& call, const ipc::Response& response) {
+  switch (response.status) {
+    case ipc::Status::ok:
+      call.response = response;
+      counters_.replied.add();
+      complete(call);
+      break;
+    case ipc::Status::failed: {
+      Error error = method_failed(methods_.name(call.method), response.payload);
+      error.context.worker = call.worker;
+      give_up(call, std::move(error));
+      break;
+    }
+    case ipc::Status::expired:
+      counters_.timed_out_by_dispatcher.add();
+      give_up(call, deadline_exceeded(methods_.name(call.method), false));
+      break;
+    case ipc::Status::skipped:
+      call.to_queued();
+      queue_.requeue(call);
+      counters_.taken_back.add();
+      break;
+  }
+}
+
+}  // namespace samovar::core

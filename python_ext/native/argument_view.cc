@@ -1,0 +1,116 @@
+#include "python_ext/native/argument_view.h"
+
+#include <new>
+#include <string>
+#include <utility>
+
+#include "ipc/clock.h"
+#include "python_ext/native/forked_child.h"
+
+namespace samovar::python {
+namespace {
+
+constexpr std::int64_t kCollectEveryNs = 1'000'000'000;
+
+}  // namespace
+
+struct ArgumentView::Escaped {
+  ipc::WorkerEnd& end;
+  std::uint32_t count = 0;
+};
+
+struct ArgumentView::Block {
+  PyObject_HEAD
+  std::span<const std::byte> payload;
+  std::uint64_t call_id;
+  bool* alive;                       // while the call runs: ArgumentView::block_alive_
+  std::shared_ptr<Escaped> escaped;  // once the view has escaped
+};
+
+ArgumentView::Block& ArgumentView::block_of(PyObject* object) { return *reinterpret_cast<Block*>(object); }
+
+void ArgumentView::dealloc(PyObject* self) {
+  Block& block = block_of(self);
+  if (block.alive) *block.alive = false;
+  // A forked child's copy says nothing: the block is its parent's, and so are the pages that it would say it in.
+  if (block.escaped && !is_forked_child()) {
+    --block.escaped->count;
+    block.escaped->end.release_argument(block.call_id);
+  }
+  block.escaped.~shared_ptr();
+  PyTypeObject* type = Py_TYPE(self);
+  type->tp_free(self);
+  Py_DECREF(type);
+}
+
+int ArgumentView::get_buffer(PyObject* self, Py_buffer* view, int flags) {
+  const std::span<const std::byte> payload = block_of(self).payload;
+  return PyBuffer_FillInfo(view, self, const_cast<std::byte*>(payload.data()), static_cast<Py_ssize_t>(payload.size()), 1, flags);
+}
+
+PyObject* make_argument_block_type(PyObject* module) {
+  static PyType_Slot slots[] = {{Py_tp_dealloc, reinterpret_cast<void*>(&ArgumentView::dealloc)},
+                                {Py_bf_getbuffer, reinterpret_cast<void*>(&ArgumentView::get_buffer)},
+                                {Py_tp_doc, const_cast<char*>("A payload in shared memory, read-only: what its memoryview views.")},
+                                {0, nullptr}};
+  static PyType_Spec spec = {"samovar.ArgumentBlock", sizeof(ArgumentView::Block), 0,
+                             Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE, slots};
+  return PyType_FromModuleAndSpec(module, &spec, nullptr);
+}
+
+ArgumentView::ArgumentView(ipc::WorkerEnd& end, PyTypeObject* type, std::uint32_t escaped_max)
+    : type_(Ref::borrow(reinterpret_cast<PyObject*>(type))), escaped_max_(escaped_max), escaped_(std::make_shared<Escaped>(Escaped{end})) {}
+
+PyObject* ArgumentView::show(std::span<const std::byte> payload, std::uint64_t call_id, std::string_view method) {
+  if (escaped_->count >= escaped_max_ && at_cap()) return show_copy(payload, method);
+  auto* type = reinterpret_cast<PyTypeObject*>(type_.get());
+  const Ref object = Ref::steal(type->tp_alloc(type, 0));
+  if (!object) return nullptr;
+  Block& block = block_of(object.get());
+  block.payload = payload;
+  block.call_id = call_id;
+  new (&block.escaped) std::shared_ptr<Escaped>();
+  view_ = Ref::steal(PyMemoryView_FromObject(object.get()));
+  if (!view_) return nullptr;
+  payload_ = payload;
+  block_ = object.get();
+  block_alive_ = true;
+  block.alive = &block_alive_;
+  return view_.get();
+}
+
+bool ArgumentView::hide() {
+  view_.reset();
+  payload_ = {};
+  if (!std::exchange(block_alive_, false)) return false;
+  Block& block = block_of(block_);
+  block.alive = nullptr;
+  block.escaped = escaped_;
+  ++escaped_->count;
+  return true;
+}
+
+// Whether the cap holds after garbage has gone, in which views may have been caught: asked for at most once a second.
+bool ArgumentView::at_cap() {
+  const std::int64_t now_ns = ipc::coarse_now_ns();
+  if (now_ns - collected_ns_ >= kCollectEveryNs) {
+    collected_ns_ = now_ns;
+    PyGC_Collect();
+  }
+  return escaped_->count >= escaped_max_;
+}
+
+PyObject* ArgumentView::show_copy(std::span<const std::byte> payload, std::string_view method) {
+  if (!std::exchange(complained_, true)) {
+    PySys_FormatStderr(
+        "samovar: %u payloads are still viewed after their calls (escaped_views_max); from now on large payloads are copied "
+        "into this worker's own memory while that is so. Here is one for %s: copy what is to be kept (bytes(view), array.copy()).\n",
+        escaped_->count, std::string(method).c_str());
+  }
+  const Ref copy = Ref::steal(PyBytes_FromStringAndSize(reinterpret_cast<const char*>(payload.data()), static_cast<Py_ssize_t>(payload.size())));
+  if (!copy) return nullptr;
+  view_ = Ref::steal(PyMemoryView_FromObject(copy.get()));
+  return view_.get();
+}
+
+}  // namespace samovar::python

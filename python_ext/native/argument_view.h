@@ -1,0 +1,62 @@
+// ArgumentView: the read-only memoryview through which a handler sees a payload that lies in the request arena, in place.
+//
+// Every function requires the GIL and holds it throughout; collect_garbage() runs user code. A view may outlive its call, in any
+// thread: it escapes, its block stays the worker's until the last view of it dies, and then the host is told. Escaped views are
+// counted and capped; beyond the cap payloads are copied, and the worker says so on stderr, once.
+#pragma once
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "ipc/channel.h"
+#include "python_ext/native/ref.h"
+
+namespace samovar::python {
+
+// The type of what the views view, for the module. A new reference, or null with an exception.
+PyObject* make_argument_block_type(PyObject* module);
+
+class ArgumentView {
+ public:
+  // Requires: `end` lives as long as the process; `type` from make_argument_block_type().
+  ArgumentView(ipc::WorkerEnd& end, PyTypeObject* type, std::uint32_t escaped_max);
+
+  // A view of `payload`, the argument of call `call_id`, for `method`: borrowed, valid until hide(). Null with MemoryError.
+  PyObject* show(std::span<const std::byte> payload, std::uint64_t call_id, std::string_view method);
+
+  // What show() has shown, until hide().
+  bool shown() const { return static_cast<bool>(view_); }
+  std::span<const std::byte> payload() const { return payload_; }
+
+  // The call is over. Whether something still views its argument: then the response has to say so.
+  bool hide();
+
+ private:
+  struct Escaped;
+  struct Block;
+  static Block& block_of(PyObject* object);
+  static void dealloc(PyObject* self);
+  static int get_buffer(PyObject* self, Py_buffer* view, int flags);
+  friend PyObject* make_argument_block_type(PyObject* module);
+
+  PyObject* show_copy(std::span<const std::byte> payload, std::string_view method);
+  bool at_cap();
+
+  const Ref type_;
+  const std::uint32_t escaped_max_;
+  const std::shared_ptr<Escaped> escaped_;  // views may outlive this
+  Ref view_;
+  std::span<const std::byte> payload_;
+  PyObject* block_ = nullptr;  // what view_ views: not owned, and gone early where the handler releases its view
+  bool block_alive_ = false;
+  bool complained_ = false;
+  std::int64_t collected_ns_ = 0;  // coarse
+};
+
+}  // namespace samovar::python

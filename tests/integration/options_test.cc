@@ -1,0 +1,288 @@
+// Every option does something: each is set as an operator would set it, by its variable, and its effect is seen from outside.
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <map>
+#include <set>
+#include <string>
+#include <string_view>
+#include <thread>
+
+#include "core/config/option_table.h"
+#include "tests/support/pools.h"
+#include "tests/support/processes.h"
+
+namespace samovar::test {
+namespace {
+
+using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
+
+// A variable of this process, while a pool starts.
+class Variable {
+ public:
+  Variable(std::string name, const std::string& value) : name_(std::move(name)) { setenv(name_.c_str(), value.c_str(), 1); }
+  ~Variable() { unsetenv(name_.c_str()); }
+  Variable(const Variable&) = delete;
+  Variable& operator=(const Variable&) = delete;
+
+ private:
+  const std::string name_;
+};
+
+Options with(std::string_view option, const std::string& text, Options options = test::options()) {
+  const core::OptionRow* row = core::find_option(option);
+  if (!row) throw std::runtime_error("no row for " + std::string(option));
+  const Variable variable(core::environment_name(*row), text);
+  Result<Options> applied = apply_environment(std::move(options));
+  if (!applied) throw std::runtime_error(applied.error().to_string());
+  return std::move(*applied);
+}
+
+std::string read_file(const std::filesystem::path& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// The bytes of our mappings whose names have `name` in them.
+std::set<std::size_t> mapping_sizes(std::string_view name) {
+  std::set<std::size_t> sizes;
+  std::istringstream maps(read_file("/proc/self/maps"));
+  for (std::string line; std::getline(maps, line);) {
+    std::size_t begin = 0, end = 0;
+    if (line.find(name) == line.npos || std::sscanf(line.c_str(), "%zx-%zx", &begin, &end) != 2) continue;
+    sizes.insert(end - begin);
+  }
+  return sizes;
+}
+
+// How long it takes until a worker has been started in vain `tries` times.
+Duration time_of_failing_starts(Options options, std::size_t tries) {
+  Folder folder;
+  const Variable marker("SAMOVAR_TEST_MARKER", folder.file("marker"));
+  Lines lines;
+  options.module = module("fails_later.py");
+  options.log = lines.sink();
+  Pool pool = start(std::move(options));
+  const auto begin = Clock::now();
+  EXPECT_FALSE(pool.call("die", value(1)));
+  EXPECT_TRUE(wait_until([&] { return lines.with("did not become ready").size() >= tries; }));
+  return Clock::now() - begin;
+}
+
+// Calls in the only worker's lane while it stands at a gate, of ten.
+std::size_t calls_in_lane(Options options) {
+  Gate gate;
+  Pool pool = start(std::move(options));
+  const auto ignore = [](Result<Reply>) {};
+  EXPECT_TRUE(pool.submit("wait_at", text(gate.path()), ignore));
+  EXPECT_TRUE(gate.reached());
+  for (int call = 0; call < 9; ++call) EXPECT_TRUE(pool.submit("echo", {}, ignore));
+  EXPECT_TRUE(wait_until([&] { return pool.stats().in_flight > 1; }));
+  // The dispatcher sends what it may in one turn; another has passed when a call more is behind.
+  EXPECT_TRUE(pool.submit("echo", {}, ignore));
+  EXPECT_TRUE(wait_until([&] { return pool.poll(), pool.stats().in_flight + pool.stats().queued == 11; }));
+  const std::size_t in_lane = pool.stats().in_flight;
+  gate.open();
+  return in_lane;
+}
+
+std::size_t sleeps_in_calls(Options options, int calls) {
+  Pool pool = start(std::move(options));
+  for (int call = 0; call < 100; ++call) EXPECT_TRUE(pool.call("echo"));
+  rusage before{}, after{};
+  getrusage(RUSAGE_THREAD, &before);
+  for (int call = 0; call < calls; ++call) EXPECT_TRUE(pool.call("spin_us", value(200)));
+  getrusage(RUSAGE_THREAD, &after);
+  return static_cast<std::size_t>(after.ru_nvcsw - before.ru_nvcsw);
+}
+
+const std::map<std::string_view, std::function<void()>>& effects() {
+  static const std::map<std::string_view, std::function<void()>> kEffects{
+      {"module",
+       [] {
+         Pool pool = start(with("module", module("stress.py")));
+         EXPECT_NE(pool.methods(), start(options()).methods());
+       }},
+      {"name",
+       [] {
+         Pool pool = start(with("name", "teapot"));
+         EXPECT_FALSE(mapping_sizes("memfd:teapot").empty());
+       }},
+      {"workers",
+       [] {
+         Pool pool = start(with("workers", "3"));
+         EXPECT_EQ(pool.stats().workers_ready, 3u);
+         EXPECT_EQ(children_of(getpid()).size(), 3u);
+       }},
+      {"dispatcher",
+       [] {
+         const auto threads = [](const char* dispatcher) {
+           Pool pool = start(with("dispatcher", dispatcher));
+           return thread_count();
+         };
+         EXPECT_EQ(threads("pinned"), threads("manual") + 1) << "the dispatcher's own";
+       }},
+      {"timeout",
+       [] {
+         Pool pool = start(with("timeout", "40ms"));
+         const auto begin = Clock::now();
+         EXPECT_EQ(code_of(pool.call("sleep", value(20))), Code::deadline_exceeded);
+         EXPECT_LE(Clock::now() - begin, 5s);
+       }},
+      {"start_timeout",
+       [] {
+         const Error error = start_failure(with("start_timeout", "600ms", options("preload_hangs.py")));
+         EXPECT_EQ(error.code, Code::start_timeout);
+         EXPECT_NE(error.message.find("600 ms"), std::string::npos) << error.message;
+       }},
+      {"stop_timeout",
+       [] {
+         Lines lines;
+         Options chosen = with("stop_timeout", "30ms");
+         chosen.log = lines.sink();
+         const auto begin = Clock::now();
+         {
+           Gate gate;
+           Pool pool = start(chosen);
+           EXPECT_TRUE(pool.submit("busy_sleep", text(gate.path()), [](Result<Reply>) {}));
+           EXPECT_TRUE(gate.reached());
+         }
+         EXPECT_TRUE(lines.contain("did not end within stop_timeout")) << lines.all();
+         EXPECT_LE(Clock::now() - begin, Options{}.stop_timeout);
+       }},
+      // Ten failures with the defaults take 0.05 + 0.1 + ... + 3.2 + 5 + 5 seconds, a quarter less at the least.
+      {"restart_delay", [] { EXPECT_LE(time_of_failing_starts(with("restart_delay", "1ms"), 10), 10s); }},
+      {"restart_delay_max", [] { EXPECT_LE(time_of_failing_starts(with("restart_delay_max", "50ms"), 10), 10s); }},
+      {"queue_limit",
+       [] {
+         Gate gate;
+         Pool pool = start(with("queue_limit", "2", with("prefetch", "1")));
+         EXPECT_TRUE(pool.submit("wait_at", text(gate.path()), [](Result<Reply>) {}));
+         EXPECT_TRUE(gate.reached());
+         const auto submit = [&] { return pool.submit("echo", {}, [](Result<Reply>) {}); };
+         EXPECT_TRUE(submit());
+         EXPECT_TRUE(submit());
+         const auto refused = submit();
+         ASSERT_FALSE(refused);
+         EXPECT_EQ(refused.error().code, Code::queue_full);
+         gate.open();
+       }},
+      {"prefetch",
+       [] {
+         EXPECT_EQ(calls_in_lane(with("prefetch", "3")), 3u);
+         EXPECT_EQ(calls_in_lane(with("prefetch", "7")), 7u);
+       }},
+      {"requeue_limit",
+       [] {
+         Pool pool = start(with("requeue_limit", "1"));
+         const auto lost = pool.call("die", value(1), {.idempotent = true});
+         ASSERT_FALSE(lost);
+         EXPECT_EQ(lost.error().context.attempts, 2);
+       }},
+      {"lane_bytes",
+       [] {
+         Pool pool = start(with("lane_bytes", "256KiB", with("name", "teapot")));
+         EXPECT_EQ(mapping_sizes("memfd:teapot"), (std::set<std::size_t>{(256 << 10) + 4096}));
+       }},
+      {"inline_bytes_max",
+       [] {
+         Pool pool = start(with("inline_bytes_max", "100"));
+         const std::string payload(101, 'x');
+         EXPECT_TRUE(pool.call("size", text(payload.substr(1))));
+         EXPECT_EQ(code_of(pool.call("size", text(payload))), Code::payload_too_large);
+       }},
+      {"spin_max",
+       [] {
+         constexpr int kCalls = 200;
+         EXPECT_GE(sleeps_in_calls(with("spin_max", "0s"), kCalls), kCalls / 2u) << "each wait sleeps at once";
+         EXPECT_LT(sleeps_in_calls(with("spin_max", "1s"), kCalls), kCalls / 2u) << "each wait spins";
+       }},
+      {"python",
+       [] {
+         Folder folder;
+         Options chosen = options();
+         const std::string real = start(options()).options().python;
+         folder.write("python", "#!/bin/sh\ntouch '" + folder.file("used") + "'\nexec '" + real + "' \"$@\"\n");
+         Pool pool = start(with("python", folder.file("python")));
+         EXPECT_TRUE(std::filesystem::exists(folder.file("used")));
+       }},
+      {"python_path",
+       [] {
+         Folder folder;
+         folder.write("teapot.py", "import samovar\n\n@samovar.method\ndef pour():\n    return 'tea'\n");
+         Options named = options();
+         named.module = "teapot";
+         Pool pool = start(with("python_path", "/nowhere:" + folder.path().string(), named));
+         EXPECT_EQ(text_of(pool.call("pour")), "tea");
+       }},
+      {"worker_cpus",
+       [] {
+         Pool anywhere = start(options());
+         const Value all = value_of(anywhere.call("affinity"));
+         const std::string last = std::to_string(*all.as_list()->back().as_int());
+         Pool pool = start(with("worker_cpus", last));
+         EXPECT_EQ(value_of(pool.call("affinity")).to_string(), "[" + last + "]");
+       }},
+      {"dispatcher_cpu",
+       [] {
+         Pool pool = start(with("dispatcher_cpu", "0", with("dispatcher", "pinned")));
+         std::size_t pinned = 0;
+         for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+           pinned += read_file(task.path() / "status").find("\nCpus_allowed_list:\t0\n") != std::string::npos ? 1 : 0;
+         }
+         EXPECT_GE(pinned, 1u);
+       }},
+      {"log_level",
+       [] {
+         const auto greeted = [](const char* level) {
+           Lines lines;
+           Options chosen = with("log_level", level);
+           chosen.log = lines.sink();
+           start(chosen);
+           return lines.contain("ready in");
+         };
+         EXPECT_TRUE(greeted("info"));
+         EXPECT_FALSE(greeted("error"));
+       }},
+  };
+  return kEffects;
+}
+
+class EachOption : public testing::TestWithParam<core::OptionRow> {};
+
+INSTANTIATE_TEST_SUITE_P(, EachOption,
+                         testing::ValuesIn(core::option_table().begin(), core::option_table().end()),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+TEST_P(EachOption, has_an_effect) {
+  const auto found = effects().find(GetParam().name);
+  ASSERT_NE(found, effects().end()) << GetParam().name << " is in the option table; show here that something reads it";
+  found->second();
+}
+
+TEST(OptionsWithoutRow, log_gets_the_lines) {
+  Lines lines;
+  Options chosen = options();
+  chosen.log_level = LogLevel::info;
+  chosen.log = lines.sink();
+  start(chosen);
+  EXPECT_TRUE(lines.contain("worker 0"));
+}
+
+TEST(OptionsWithoutRow, environment_decides_whether_variables_count) {
+  const Variable variable("SAMOVAR_WORKERS", "2");
+  Options chosen = options();
+  EXPECT_EQ(start(chosen).options().workers, 2u);
+  chosen.environment = Environment::ignore;
+  EXPECT_EQ(start(chosen).options().workers, 1u);
+}
+
+}  // namespace
+}  // namespace samovar::test
