@@ -89,6 +89,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     expect(wire::VerifyResponseBuffer(verifier), "a response that is believed verifies");
     const wire::Response* table = wire::GetResponse(data);
     expect(table->header()->call_id() == response.call_id && table->header()->service_ns() == response.service_ns &&
+               table->header()->flags() == response.flags &&
                table->header()->kind() == static_cast<std::uint8_t>(response.kind) &&
                table->header()->status() == static_cast<std::uint8_t>(response.status),
            "its header is what the generated code reads");
