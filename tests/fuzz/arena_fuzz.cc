@@ -1,5 +1,5 @@
-// An arena over a real memfd, and references into it: blocks keep what was written to them while others come, go, and have their
-// pages given back; a reference that a peer made up lies within the arena or is refused.
+// An arena over a real memfd, and references into it: blocks keep what was written to them while others come, go, and
+// have their pages given back; a reference that a peer made up lies within the arena or is refused.
 #include <algorithm>
 #include <iterator>
 #include <map>

@@ -1,5 +1,5 @@
-// Configuration files and variables: any text is refused with a message that names its place, or sets options within their
-// ranges; a value that is written back reads as the same.
+// Configuration files and variables: any text is refused with a message that names its place, or sets options within
+// their ranges; a value that is written back reads as the same.
 #include <string>
 #include <string_view>
 

@@ -1,5 +1,5 @@
-// What a peer's lane holds, and what follows from it: the envelope of a response (host) or request (worker), then its payload
-// as an error or a value. Any bytes are refused, or lie within the record and mean what the generated code says.
+// What a peer's lane holds, and what follows from it: the envelope of a response (host) or request (worker), then its
+// payload as an error or a value. Any bytes are refused, or lie within the record and mean what the generated code says.
 #include <samovar_wire/error_generated.h>
 #include <samovar_wire/request_generated.h>
 #include <samovar_wire/response_generated.h>

@@ -1,5 +1,5 @@
-// The worker's encoder of values: objects of any shape, made from the input, are refused with an exception of the contract's,
-// or come back as what they were: a tuple as a list, a bytearray or memoryview as bytes.
+// The worker's encoder of values: objects of any shape, made from the input, are refused with an exception of the
+// contract's, or come back as what they were: a tuple as a list, a bytearray or memoryview as bytes.
 #include "tests/fuzz/python.h"
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// The allocator of arenas under any sequence of requests, offsets that a peer made up among them: spans never overlap, and
-// what is free is found again.
+// The allocator of arenas under any sequence of requests, offsets that a peer made up among them: spans never overlap,
+// and what is free is found again.
 #include <algorithm>
 #include <iterator>
 #include <map>

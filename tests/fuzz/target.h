@@ -1,5 +1,6 @@
-// A fuzz target: one file NAME_fuzz.cc that defines what stands here. libFuzzer calls it (`make fuzz`), and so does driver.cc
-// (the default tests). It must not keep state from one input to the next, and ends in found() or a sanitizer's report.
+// A fuzz target: one file NAME_fuzz.cc that defines what stands here. libFuzzer calls it (`make fuzz`), and so does
+// driver.cc (the default tests). It must not keep state from one input to the next, and ends in found() or a sanitizer's
+// report.
 #pragma once
 
 #include <cstddef>
