@@ -4,18 +4,19 @@ PRESET ?= release
 JOBS ?= $(shell nproc)
 ARGS ?=
 CTEST_ARGS ?= --label-exclude '^soak$$'
+FUZZ_SECONDS ?= 60
 
 BUILD = build/$(PRESET)
 PYTHON = .venv/bin/python
 PACKAGES_STAMP = build/packages.stamp
 PYTHON_STAMP = .venv/samovar-requirements.txt
 
-.PHONY: help setup build test demo bench asan tsan lint clean
+.PHONY: help setup build test demo bench asan tsan fuzz lint clean
 
 help: ## list the targets
 	@echo "Samovar: Python, kept hot, served in a microsecond. Start with: make demo"
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
-	@echo "Variables: PRESET=release|dev|asan|tsan  JOBS=n  ARGS='--for the command'  CTEST_ARGS='-R name'"
+	@echo "Variables: PRESET=release|dev|asan|tsan  JOBS=n  ARGS='--for the command'  CTEST_ARGS='-R name'  FUZZ_SECONDS=n"
 
 setup: ## install missing Debian packages and Python packages (in .venv), after looking at what is there
 	@tools/setup/install.sh
@@ -39,6 +40,11 @@ asan: ## run the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 
 tsan: ## run the tests without Python workers under ThreadSanitizer (without ASLR, which it cannot bear on newer kernels)
 	@setarch $$(uname -m) -R $(MAKE) --no-print-directory test PRESET=tsan
+
+fuzz: ## run each fuzz target under libFuzzer for FUZZ_SECONDS (60; or those in ARGS)
+	@tools/setup/install.sh fuzz
+	@$(MAKE) --no-print-directory build PRESET=fuzz
+	@tests/fuzz/run.sh build/fuzz $(FUZZ_SECONDS) $(ARGS)
 
 lint: $(PYTHON_STAMP) ## check the Python code: ruff and mypy --strict
 	$(PYTHON) -m ruff check python_ext/samovar tools

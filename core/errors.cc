@@ -154,7 +154,9 @@ Error method_failed(std::string_view method, std::span<const std::byte> payload)
   const std::uint16_t code = failure->code() > ipc::kFailureCodeMax ? 0 : failure->code();
   switch (static_cast<ipc::FailureCode>(code)) {
     case ipc::FailureCode::exception:
-      if (!error.context.python_type.empty()) error.message = error.context.python_type + ": " + error.message;
+      if (!error.context.python_type.empty()) {
+        error.message = error.context.python_type + (error.message.empty() ? "" : ": ") + error.message;
+      }
       break;
     case ipc::FailureCode::result_type: error.code = Code::invalid_result; break;
     case ipc::FailureCode::result_too_large: error.code = Code::result_too_large; break;
@@ -171,6 +173,7 @@ Error method_failed(std::string_view method, std::span<const std::byte> payload)
       error.code = Code::resource_exhausted;
       break;
   }
+  if (error.message.empty()) error.message = quoted(method) + " failed; its error says nothing";
   return error;
 }
 

@@ -22,7 +22,7 @@ std::string first_line(const fs::path& file) {
   return line;
 }
 
-// The interpreter whose site-packages this is. A user's own (~/.local/lib/python3.X) has no bin/python3.X above it: $PATH has.
+// The interpreter whose site-packages this is. Above a user's own (~/.local/lib/python3.X) is no bin/python3.X: $PATH has it.
 std::string interpreter_of(const fs::path& site_packages) {
   const fs::path name = site_packages.parent_path().filename();
   if (!name.string().starts_with("python3")) return {};

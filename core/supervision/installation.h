@@ -1,11 +1,11 @@
-// Installation: where this library's Python side lies. It follows from where the library itself lies, so a prefix can be moved.
+// Installation: where this library's Python side lies. That follows from where the library itself lies, so a prefix can move.
 //
-//              the library                              the package samovar             the default interpreter
-//   build      <build>/lib/                             <build>/python/                 <build>/python/default-interpreter
-//   prefix     <libdir>/                                <libdir>/samovar/python/        …/samovar/python/default-interpreter
-//   wheel      <env>/lib/python3.X/site-packages/samovar/_host/lib/    site-packages    <env>/bin/python3.X, else from $PATH
+//            the library                      the package samovar           the default interpreter is in, or is
+//   build    <build>/lib/                     <build>/python/               <build>/python/default-interpreter
+//   prefix   <libdir>/                        <libdir>/samovar/python/      <libdir>/samovar/python/default-interpreter
+//   wheel    <site>/samovar/_host/lib/        <site>                        <env>/bin/python3.X, else python3.X of $PATH
 //
-// <libdir> is lib, lib64 or lib/x86_64-linux-gnu.
+// <site> is <env>/lib/python3.X/site-packages; <libdir> is lib, lib64 or lib/x86_64-linux-gnu.
 #pragma once
 
 #include <filesystem>

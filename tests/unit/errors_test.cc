@@ -105,6 +105,14 @@ TEST(MethodFailed, carries_type_message_and_traceback) {
   EXPECT_EQ(method_failed("price", failure(0, "", "no", "")).message, "no");
 }
 
+// Found by tests/fuzz: the message was empty.
+TEST(MethodFailed, with_an_error_that_says_nothing_says_so) {
+  for (const std::uint16_t code : {0, 1, 2, 3, 4}) {
+    EXPECT_EQ(method_failed("price", failure(code, "", "", "")).message, "\"price\" failed; its error says nothing");
+  }
+  EXPECT_EQ(method_failed("price", failure(0, "ValueError", "", "")).message, "ValueError");
+}
+
 TEST(MethodFailed, has_the_code_and_category_of_its_kind) {
   const struct {
     std::uint16_t code;

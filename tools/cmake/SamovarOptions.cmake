@@ -37,4 +37,8 @@ function(samovar_target name)
     target_compile_options(${name} PRIVATE -fsanitize=${SAMOVAR_SANITIZE} -fno-omit-frame-pointer)
     target_link_options(${name} PRIVATE -fsanitize=${SAMOVAR_SANITIZE})
   endif()
+  if(SAMOVAR_FUZZ) # what libFuzzer steers by; and what is undefined ends the run
+    target_compile_options(${name} PRIVATE -fsanitize=fuzzer-no-link -fno-sanitize-recover=all)
+    target_link_options(${name} PRIVATE -fsanitize=fuzzer-no-link)
+  endif()
 endfunction()

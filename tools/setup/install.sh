@@ -1,7 +1,8 @@
 #!/bin/sh
-# install.sh [packages|python]: installs what is missing to build Samovar, and only that. Without an argument: both.
+# install.sh [packages|python|fuzz]: installs what is missing to build Samovar, and only that. Without an argument: the first two.
 #
 #   packages   the Debian packages of debian-packages.txt; apt-get (with sudo, unless root) runs only if one is missing
+#   fuzz       those, and the packages of debian-packages-fuzz.txt
 #   python     .venv with the packages of requirements.txt; pip runs only if that list is not the one installed last
 #
 # SAMOVAR_SKIP_APT=1              trust that the packages are there (systems other than Debian)
@@ -12,6 +13,7 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 venv=$root/.venv
+package_lists=debian-packages.txt
 requirements=$here/requirements.txt
 installed=$venv/samovar-requirements.txt # a copy of the list that pip finished last
 bootstrap_python=${SAMOVAR_BOOTSTRAP_PYTHON:-/usr/bin/python3}
@@ -25,7 +27,8 @@ fail() { # each argument is a line: what, why, what to do next
   exit 1
 }
 
-wanted_packages() { sed -e 's/#.*//' -e 's/[[:space:]]//g' -e '/^$/d' "$here/debian-packages.txt"; }
+# shellcheck disable=SC2086  # one word a list
+wanted_packages() { (cd "$here" && sed -e 's/#.*//' -e 's/[[:space:]]//g' -e '/^$/d' $package_lists); }
 
 missing_packages() { # a package that was removed but not purged is known to dpkg, too: only "installed" counts
   # shellcheck disable=SC2046  # one word a package
@@ -130,9 +133,13 @@ install_python() {
 case ${1:-all} in
   packages) install_packages ;;
   python) install_python ;;
+  fuzz)
+    package_lists="$package_lists debian-packages-fuzz.txt"
+    install_packages
+    ;;
   all)
     install_packages
     install_python
     ;;
-  *) fail "unknown argument '$1'." "Usage: tools/setup/install.sh [packages|python]" ;;
+  *) fail "unknown argument '$1'." "Usage: tools/setup/install.sh [packages|python|fuzz]" ;;
 esac

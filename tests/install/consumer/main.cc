@@ -1,5 +1,5 @@
-// Usage: consumer MODULE. Calls its methods `greet` and `where` through a pool, by call() and by submit(), and prints what they
-// return; an error goes to stderr and ends it with 1.
+// Usage: consumer MODULE. Calls its methods `greet` and `where` through a pool, by call() and by submit(), and prints what
+// they return; an error goes to stderr and ends it with 1.
 #include <samovar/samovar.h>
 
 #include <poll.h>
