@@ -485,6 +485,7 @@ TEST_P(EachMode, batch_ends_at_its_deadline_or_its_stop_token_whole) {
 TEST_P(EachMode, batches_from_threads_beside_calls_and_coroutines_and_deaths) {
   auto options = fleet_options(2, GetParam());
   options.queue_limit = 8;
+  options.requeue_limit = 100;  // what a dying worker had not begun is never lost
   std::atomic<std::uint64_t> good = 0, lost = 0, other = 0;
   Fleet::Plan plan;
   plan.fate = [](int slot, std::uint64_t incarnation) {
