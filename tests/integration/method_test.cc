@@ -220,6 +220,14 @@ TEST_F(Methods, number_of_arguments_is_compared_with_the_signature) {
   EXPECT_EQ((pool.method<int(int, int)>("largest")(4, 2)), 4) << "no signature, no check";
 }
 
+TEST(ManyMethods, are_checked_although_their_signatures_do_not_fit_into_the_first_message) {
+  Pool pool = start(options("many_methods.py"));
+  EXPECT_EQ((pool.method<int(int, int)>("add_1199")(1, 2)), 3);
+  const auto one = pool.method<int(int)>("add_1199");
+  ASSERT_FALSE(one);
+  EXPECT_EQ(one.error()->message, "\"add_1199\" cannot be called with 1 argument: in Python it takes 2 to 3");
+}
+
 TEST_F(Methods, options_hold_for_each_call_of_a_handle) {
   const auto sleep = pool.method<void(double)>("sleep_for_s");
   const auto begin = std::chrono::steady_clock::now();

@@ -128,6 +128,24 @@ TEST_P(EachMode, calls_are_on_their_way_before_they_are_awaited) {
   expect_settled(fleet);
 }
 
+Owned call_where_it_goes_on(Fleet& fleet, std::vector<bool>& good) {
+  const auto payload = Sample::make(3, 20);
+  (void)co_await fleet->async_call("echo", bytes(payload), {});
+  good.push_back(fleet->call("echo", bytes(payload), {}).has_value());
+  const std::vector<Payload> batch{bytes(payload), bytes(payload)};
+  for (const auto& outcome : fleet->call_many("echo", batch, {})) good.push_back(outcome.has_value());
+}
+
+// It would hang if it were resumed by a thread that holds the token.
+TEST_P(EachMode, resumed_coroutine_may_call_and_wait) {
+  Fleet fleet(fleet_options(1, GetParam()));
+  std::vector<bool> good;
+  const Owned one = call_where_it_goes_on(fleet, good);
+  ASSERT_TRUE(poll_until(fleet, [&] { return good.size() == 3; }));
+  EXPECT_EQ(good, std::vector<bool>(3, true));
+  expect_settled(fleet);
+}
+
 TEST_P(EachMode, refused_call_is_not_waited_for) {
   auto options = fleet_options(1, GetParam());
   options.queue_limit = 1;
@@ -467,6 +485,7 @@ TEST_P(EachMode, batch_ends_at_its_deadline_or_its_stop_token_whole) {
 TEST_P(EachMode, batches_from_threads_beside_calls_and_coroutines_and_deaths) {
   auto options = fleet_options(2, GetParam());
   options.queue_limit = 8;
+  options.requeue_limit = 100;  // what a dying worker had not begun is never lost
   std::atomic<std::uint64_t> good = 0, lost = 0, other = 0;
   Fleet::Plan plan;
   plan.fate = [](int slot, std::uint64_t incarnation) {

@@ -1,4 +1,5 @@
 // core/CONVERSIONS.md, row by row, without Python: what is sent is read back as a Value, what is taken is made from one.
+#include <flatbuffers/flexbuffers.h>
 #include <gtest/gtest.h>
 #include <samovar/convert.h>
 
@@ -58,6 +59,7 @@ Value sent(const T& argument) {
   const Payload payload = to.finish();
   if (!payload.error().empty()) return "error: " + payload.error();
   EXPECT_EQ(payload.kind(), PayloadKind::value);
+  EXPECT_TRUE(flexbuffers::VerifyBuffer(reinterpret_cast<const std::uint8_t*>(payload.data().data()), payload.data().size(), nullptr));
   return core::decode_value(payload.data()).value();
 }
 

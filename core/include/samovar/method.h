@@ -56,6 +56,7 @@ Result<R> result_of(const MethodTarget& target, Result<Reply> reply) {
     if constexpr (std::is_void_v<R>) {
       return {};
     } else {
+      static_assert(std::is_default_constructible_v<R>, "a result is made empty, then read: it needs a default constructor");
       Result<R> result{};
       constexpr ReadResult kRead = [](const Decoder& from, void* out) { return Converter<R>::read(from, *static_cast<R*>(out)); };
       if (Result<void> read = read_result(target, *reply, kRead, &*result); !read) result = tl::unexpected(std::move(read.error()));
