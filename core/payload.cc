@@ -34,10 +34,8 @@ Result<Value> Reply::value() const {
     case PayloadKind::text: return Value(text());
     default: break;
   }
-  // In an arena its worker could still write: what has structure is read from private memory.
-  const bool shared = call_->reply_channel || call_->block;
-  const std::vector<std::byte> copy = shared ? std::vector(data().begin(), data().end()) : std::vector<std::byte>();
-  auto decoded = core::decode_value(shared ? copy : data());
+  const std::vector<std::byte> copy = in_place() ? std::vector(data().begin(), data().end()) : std::vector<std::byte>();
+  auto decoded = core::decode_value(in_place() ? copy : data());
   if (decoded) return std::move(*decoded);
   return tl::unexpected(core::make_error(Category::worker, Code::invalid_result, "the reply is no value: " + decoded.error()));
 }

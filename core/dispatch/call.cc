@@ -128,6 +128,7 @@ namespace samovar {
 
 PayloadKind Reply::kind() const { return static_cast<PayloadKind>(call_->response.kind); }
 std::span<const std::byte> Reply::data() const { return call_->response.payload; }
+bool Reply::in_place() const { return call_->reply_channel || call_->block; }
 std::string_view Reply::text() const {
   return {reinterpret_cast<const char*>(data().data()), data().size()};
 }

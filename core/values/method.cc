@@ -2,6 +2,7 @@
 #include <samovar/method.h>
 
 #include <exception>
+#include <vector>
 
 #include "core/dispatch/dispatcher.h"
 #include "core/errors.h"
@@ -35,17 +36,19 @@ Error conversion_threw(const MethodTarget& target, const char* what) {
 }
 
 Result<void> read_result(const MethodTarget& target, const Reply& reply, ReadResult read, void* out) {
-  core::Decoding decoding(reply.kind(), reply.data());
   try {
+    const bool copied = reply.in_place() && reply.kind() == PayloadKind::value;
+    const std::vector<std::byte> copy = copied ? std::vector(reply.data().begin(), reply.data().end()) : std::vector<std::byte>();
+    core::Decoding decoding(reply.kind(), copied ? copy : reply.data());
     if (decoding.run(read, out)) [[likely]] return {};
+    Error error = core::make_error(decoding.is_malformed() ? Category::worker : Category::application, Code::invalid_result,
+                                   decoding.message(name_of(target)));
+    error.context.worker = reply.worker();
+    error.context.started = true;
+    return tl::unexpected(std::move(error));
   } catch (const std::exception& thrown) {  // by a Converter, or for want of memory
     return tl::unexpected(conversion_threw(target, thrown.what()));
   }
-  Error error = core::make_error(decoding.is_malformed() ? Category::worker : Category::application, Code::invalid_result,
-                                 decoding.message(name_of(target)));
-  error.context.worker = reply.worker();
-  error.context.started = true;
-  return tl::unexpected(std::move(error));
 }
 
 }  // namespace samovar::detail

@@ -230,4 +230,4 @@ def test_without_proc_it_is_told_what_is_missing() -> None:
     done = subprocess.run([*unshare, "sh", "-c", command], capture_output=True, text=True, timeout=120, check=False)
     if not done.stdout:
         pytest.skip("no mount namespaces here: " + done.stderr.strip())
-    Diagnosis(done).is_told("warn", "arena", "/proc")
+    Diagnosis(done).is_told("fail", "arena", "/proc")

@@ -140,6 +140,15 @@ TEST_F(LargePayloads, what_is_no_loan_is_copied_and_may_be_of_any_kind) {
   EXPECT_EQ(in_use(), 0u);
 }
 
+TEST_F(LargePayloads, typed_methods_take_and_give_large_ones) {
+  std::vector<double> numbers(100'000);
+  std::iota(numbers.begin(), numbers.end(), 0.5);
+  EXPECT_EQ(pool.method<std::vector<double>(std::vector<double>)>("echo")(numbers), numbers);
+  const std::string letters(kMiB, 'x');
+  EXPECT_EQ(pool.method<std::string(std::string)>("echo")(letters), letters);
+  EXPECT_EQ(in_use(), 0u);
+}
+
 TEST_F(LargePayloads, a_loan_of_another_pool_is_copied) {
   Pool other = start(with_arenas(16 * kMiB));
   const auto content = noise(kMiB);

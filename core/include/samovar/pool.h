@@ -60,7 +60,7 @@ class SAMOVAR_API Pool {
 
   // Makes all calls, as many at once as the workers can take, and waits for their outcomes, which are in the order of the calls. The
   // queue's limit makes it wait, not fail. `options` hold for the batch as a whole: one deadline, one stop_token. Blocks up to the
-  // deadline. Memory: one reply each; at most 1,048,576 at a time in a pool.
+  // deadline. Memory: one reply each, large ones in their arenas until this returns; at most 1,048,576 at a time in a pool.
   std::vector<Result<Reply>> call_many(std::span<const Request> requests, const CallOptions& options = {});
   std::vector<Result<Reply>> call_many(std::string_view method, std::span<const Payload> payloads, const CallOptions& options = {});
 

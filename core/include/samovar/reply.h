@@ -36,6 +36,9 @@ class SAMOVAR_API Reply {
   std::span<const std::byte> data() const;
   std::string_view text() const;             // data() as characters
 
+  // Whether data() lies in shared memory, where its worker could still write: what has structure is copied before it is read.
+  bool in_place() const;
+
   // The result as a Value, whatever its kind. Fails: FlexBuffers that do not verify (invalid_result).
   Result<Value> value() const;
 
