@@ -113,6 +113,24 @@ Error unknown_method(std::string_view name, std::string_view nearest, std::strin
   return make_error(Category::request, Code::unknown_method, std::move(message));
 }
 
+Error wrong_arity(const ipc::Method& method, std::size_t arguments) {
+  std::string message = quoted(method.name) + " cannot be called with " + std::to_string(arguments) +
+                        (arguments == 1 ? " argument" : " arguments");
+  if (!method.keyword.empty()) {
+    message += ": its parameter " + quoted(method.keyword) + " can only be given by name; give it a default, or put it before ctx and *";
+  } else if (!method.signature.empty()) {
+    message += ": in Python it is " + method.name + method.signature;
+  } else {
+    message += ": in Python it takes " + std::to_string(method.positional_min);
+    if (method.positional_max == ipc::Method::kAny) {
+      message += " or more";
+    } else if (method.positional_max != method.positional_min) {
+      message += " to " + std::to_string(method.positional_max);
+    }
+  }
+  return make_error(Category::request, Code::invalid_payload, std::move(message));
+}
+
 Error worker_lost(std::string_view method, int worker, std::string_view how, bool started) {
   Error error = make_error(Category::worker, Code::worker_lost,
                            std::string(how) + (started ? " while it ran " : " before it began to run ") + quoted(method));

@@ -1,6 +1,7 @@
 // Errors: the library's failures, each worded once: what happened, why, what to do next.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -8,6 +9,7 @@
 
 #include <samovar/error.h>
 
+#include "ipc/handshake.h"
 #include "ipc/message.h"
 #include "ipc/result.h"
 
@@ -25,6 +27,7 @@ Error payload_too_large(std::uint64_t bytes, std::uint64_t limit);
 Error arena_full(std::uint64_t bytes, std::uint64_t total, std::uint64_t in_use, std::uint64_t longest_free);
 Error no_pages(const ipc::SystemError& cause, std::uint64_t bytes);
 Error unknown_method(std::string_view name, std::string_view nearest, std::string_view module);
+Error wrong_arity(const ipc::Method& method, std::size_t arguments);
 Error worker_lost(std::string_view method, int worker, std::string_view how, bool started);
 
 // Of a response with Status::failed; its payload is a peer's, verified here.

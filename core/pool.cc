@@ -34,6 +34,7 @@ class PoolState {
     if (!dispatcher) return;
     dispatcher->drain(ipc::now_ns());
     supervisor.stop();
+    dispatcher->tell_the_rest();  // before it is gone: who is told may use the pool, and learns that it has stopped
     dispatcher.reset();
   }
 
@@ -70,7 +71,7 @@ Result<Pool> Pool::start(Options requested) {
   if (state->options.origins) {
     for (const core::Note& note : state->options.origins->notes) state->log.write(note.level, note.line);
   }
-  Result<std::vector<std::string>> methods = state->supervisor.start_workers();
+  Result<std::vector<ipc::Method>> methods = state->supervisor.start_workers();
   if (!methods) return tl::unexpected(std::move(methods.error()));
 
   state->dispatcher = std::make_unique<core::Dispatcher>(
@@ -107,6 +108,28 @@ Result<Loan> Pool::loan(std::size_t bytes, Duration wait) {
   if (!block) return tl::unexpected(std::move(block.error()));
   std::byte* data = state_->arena->at(block->offset());
   return Loan(std::move(*block), {data, bytes});
+}
+
+AsyncCall Pool::async_call(std::string_view method, const Payload& payload, const CallOptions& options) {
+  return state_->dispatcher->async_call(method, payload, options);
+}
+
+std::vector<Result<Reply>> Pool::call_many(std::span<const Request> requests, const CallOptions& options) {
+  return state_->dispatcher->call_many(requests, options);
+}
+
+std::vector<Result<Reply>> Pool::call_many(std::string_view method, std::span<const Payload> payloads, const CallOptions& options) {
+  return state_->dispatcher->call_many(method, payloads, options);
+}
+
+detail::MethodTarget Pool::resolve(std::string_view name, std::size_t arguments) const {
+  core::Dispatcher& dispatcher = *state_->dispatcher;
+  const Result<std::uint32_t> number = dispatcher.find(name);
+  if (!number) return {.error = std::make_shared<const Error>(number.error())};
+  const ipc::Method& method = dispatcher.methods().method(*number);
+  const bool fits = method.keyword.empty() && arguments >= method.positional_min && arguments <= method.positional_max;
+  if (!fits) return {.error = std::make_shared<const Error>(core::wrong_arity(method, arguments))};
+  return {.dispatcher = &dispatcher, .number = *number, .error = {}};
 }
 
 std::size_t Pool::poll() { return state_->dispatcher->poll(); }

@@ -7,6 +7,10 @@ namespace {
 
 std::string text(const flatbuffers::String* string) { return string ? string->str() : std::string(); }
 
+flatbuffers::Offset<flatbuffers::String> text_or_nothing(flatbuffers::FlatBufferBuilder& b, const std::string& text) {
+  return text.empty() ? 0 : b.CreateString(text);
+}
+
 flatbuffers::Offset<void> pack(flatbuffers::FlatBufferBuilder& b, const Hello& m) {
   const auto module = b.CreateString(m.module);
   return wire::CreateHello(b, m.layout_hash, m.incarnation, m.worker, m.lane_bytes, m.payload_bytes_max,
@@ -17,7 +21,12 @@ flatbuffers::Offset<void> pack(flatbuffers::FlatBufferBuilder& b, const Hello& m
 
 flatbuffers::Offset<void> pack(flatbuffers::FlatBufferBuilder& b, const Ready& m) {
   std::vector<flatbuffers::Offset<wire::Method>> methods;
-  for (const std::string& name : m.methods) methods.push_back(wire::CreateMethod(b, b.CreateString(name)));
+  for (const Method& method : m.methods) {
+    const auto name = b.CreateString(method.name);
+    const auto keyword = text_or_nothing(b, method.keyword);
+    methods.push_back(wire::CreateMethod(b, name, method.positional_min, method.positional_max, keyword,
+                                         text_or_nothing(b, method.signature)));
+  }
   const auto python = b.CreateString(m.python);
   return wire::CreateReady(b, m.layout_hash, python, b.CreateVector(methods)).Union();
 }
@@ -54,7 +63,13 @@ Hello unpack(const wire::Hello& m) {
 Ready unpack(const wire::Ready& m) {
   Ready ready{.layout_hash = m.layout_hash(), .python = text(m.python())};
   if (m.methods()) {
-    for (const wire::Method* method : *m.methods()) ready.methods.push_back(text(method->name()));
+    for (const wire::Method* method : *m.methods()) {
+      ready.methods.push_back({.name = text(method->name()),
+                               .positional_min = method->positional_min(),
+                               .positional_max = method->positional_max(),
+                               .keyword = text(method->keyword()),
+                               .signature = text(method->signature())});
+    }
   }
   return ready;
 }

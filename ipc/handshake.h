@@ -32,10 +32,22 @@ struct Hello {
   std::uint32_t escaped_views_max = 0;
 };
 
+struct Method {
+  static constexpr std::uint32_t kAny = UINT32_MAX;
+
+  std::string name;
+  std::uint32_t positional_min = 0;
+  std::uint32_t positional_max = kAny;
+  std::string keyword{};    // keyword-only and without a default: no call can succeed
+  std::string signature{};  // for people; empty: not known
+
+  bool operator==(const Method&) const = default;
+};
+
 struct Ready {
   std::uint64_t layout_hash = 0;
   std::string python;
-  std::vector<std::string> methods;  // a method's number in a request is its place here, plus one
+  std::vector<Method> methods;  // a method's number in a request is its place here, plus one
 };
 
 struct StartFailed {

@@ -76,6 +76,18 @@ class ValueWriter {
     push(at, ValueType::map, width);
   }
 
+  // Makes one dict of the values opened since open_count() was `first`: a key, its value, a key, its value.
+  void close_entries(std::size_t first) {
+    const std::size_t end = open_.size();
+    for (std::size_t i = first; i < end; i += 2) open_.push_back(Slot(open_[i]));
+    close_list(end);
+    for (std::size_t i = first + 1; i < end; i += 2) open_.push_back(Slot(open_[i]));
+    close_list(end + 1);
+    close_dict();
+    open_[first] = open_[end];
+    open_.resize(first + 1);
+  }
+
   // Ends the one open value and returns its bytes. Owned by the writer, until the next call of any kind.
   std::span<const std::byte> finish() {
     const Slot root = open_.front();

@@ -37,6 +37,7 @@ struct Figures {
   std::uint32_t prefetch = 0;
   std::size_t window = 0;
   Entry parked_call, futex_floor;
+  Entry call_beside_interfaces, typed_call, awaited_call;
   std::vector<PeerFigure> peers;
   Entry call_beside_peers;  // the same as call_64, in rounds between the peers'
   std::optional<IdleCost> idle;

@@ -18,6 +18,11 @@ def checksum(payload):
 
 
 @samovar.method
+def price(symbol, quantity):
+    return 1.0842
+
+
+@samovar.method
 def pid():
     return os.getpid()
 

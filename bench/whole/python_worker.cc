@@ -77,7 +77,8 @@ Made<std::uint16_t> shake_hands(const PythonWorkerOptions& options, const ipc::C
   if (!ready || ready->layout_hash != ipc::layout_hash()) {
     return tl::unexpected(std::string("the bare worker is of another build"));
   }
-  const auto found = std::find(ready->methods.begin(), ready->methods.end(), options.method);
+  const auto found = std::find_if(ready->methods.begin(), ready->methods.end(),
+                                  [&](const ipc::Method& method) { return method.name == options.method; });
   if (found == ready->methods.end()) return tl::unexpected(options.module + " has no method " + options.method);
   return static_cast<std::uint16_t>(found - ready->methods.begin() + 1);
 }

@@ -140,6 +140,8 @@ Json to_json(const Figures& f) {
   json["call_over_floor"] = number(f.call_64.series.p50() / f.floor.series.p50(), 3);
   json["large_touch_over_memcpy"] = number(median_ratio(f.touching_call.series, f.touching_here.series), 3);
   json["arena_churn_per_s"] = f.churn ? number(f.churn->per_s, 0) : Json(nullptr);
+  json["typed_added_ns"] = number(median_difference(f.typed_call.series, f.call_beside_interfaces.series));
+  json["co_await_added_ns"] = number(median_difference(f.awaited_call.series, f.call_beside_interfaces.series));
   json["throughput_per_s"] = number(f.throughput.best(), 0);
   json["floor_throughput_per_s"] = number(f.floor_throughput.best(), 0);
   json["idle_cpu_fraction"] = f.idle ? number(f.idle->cpu_fraction, 6) : Json(nullptr);
@@ -161,6 +163,9 @@ Json to_json(const Figures& f) {
   json["churn"] = churn_json(f);
   json["echo_lane_rtt_ns"] = percentiles(f.echo_lane);
   json["call_beside_peers_rtt_ns"] = percentiles(f.call_beside_peers);
+  json["interfaces"] = {{"call_rtt_ns", percentiles(f.call_beside_interfaces)},
+                        {"typed_rtt_ns", percentiles(f.typed_call)},
+                        {"co_await_rtt_ns", percentiles(f.awaited_call)}};
   json["failures"] = f.failures;
   return json;
 }

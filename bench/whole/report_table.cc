@@ -122,6 +122,12 @@ std::string to_table(const Figures& f) {
   series_row(out, "call, 1024 B", f.call_1024, floor, 1, 0);
   series_row(out, "call, 4096 B", f.call_4096, floor, 1, 0);
 
+  if (f.call_beside_interfaces.series.measured()) {
+    series_head(out, "ways to call, ns", "call");
+    series_row(out, "call, 64 B", f.call_beside_interfaces, f.call_beside_interfaces.series, 1, 0);
+    series_row(out, "typed, (str, int) -> float", f.typed_call, f.call_beside_interfaces.series, 1, 0);
+    series_row(out, "co_await, 64 B", f.awaited_call, f.call_beside_interfaces.series, 1, 0);
+  }
   if (f.reference_call.series.measured() || !f.reference_call.error.empty()) {
     series_head(out, "large payloads, ns", "64 B");
     series_row(out, "call, 64 B", f.call_beside_reference, f.call_beside_reference.series, 1, 0);

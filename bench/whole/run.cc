@@ -9,6 +9,7 @@
 #include "bench/whole/call.h"
 #include "bench/whole/churn.h"
 #include "bench/whole/floor.h"
+#include "bench/whole/interfaces.h"
 #include "bench/whole/lane_workers.h"
 #include "bench/whole/large.h"
 #include "bench/whole/peers.h"
@@ -34,12 +35,13 @@ constexpr std::size_t kWakeTripsPerRound = 20;
 constexpr std::size_t kPeerTripsPerRound = 100;
 
 struct Budgets {
-  milliseconds trips, large, flow, wake, peers, peers_unpinned, load;
+  milliseconds trips, interfaces, large, flow, wake, peers, peers_unpinned, load;
   seconds churn, idle;
 };
-constexpr Budgets kFull{seconds(40), seconds(10), seconds(15),         seconds(25), seconds(30),
-                        seconds(10), milliseconds(2000), seconds(60), seconds(30)};
-constexpr Budgets kQuick{seconds(4), seconds(2), seconds(2), seconds(3), seconds(3), seconds(1), milliseconds(500), seconds(4), seconds(10)};
+constexpr Budgets kFull{seconds(40), seconds(15), seconds(10),        seconds(15), seconds(25),
+                        seconds(30), seconds(10), milliseconds(2000), seconds(60), seconds(30)};
+constexpr Budgets kQuick{seconds(4), seconds(2), seconds(2),        seconds(2), seconds(3),
+                         seconds(3), seconds(1), milliseconds(500), seconds(4), seconds(10)};
 
 class IgnoredSigpipe {
  public:
@@ -61,6 +63,7 @@ class Bench {
     {
       const PinnedHere pinned(figures_.placement.host_cpu);
       measure_trips();
+      measure_interfaces();
       measure_large();
       measure_throughput();
       measure_wake();
@@ -101,7 +104,7 @@ class Bench {
       echo_ = std::move(*echo);
     }
     // Not while this thread is pinned: their own threads would be, too.
-    if (wanted("call") || wanted("large") || wanted("wake") || wanted("peers") || wanted("churn")) {
+    if (wanted("call") || wanted("interfaces") || wanted("large") || wanted("wake") || wanted("peers") || wanted("churn")) {
       if (Outcome pool = start_measured_pool(call_pool_, 0); !pool) return pool;
       figures_.options = call_pool_.pool->options();
       const Result<Reply> version = call_pool_.pool->call("python_version");
@@ -166,6 +169,23 @@ class Bench {
     for (const Part& part : parts) entries.push_back({part.section, part.contestant.get(), part.trips, figures_.tick_ns});
     interleave(entries, {.budget = budgets_.trips});
     for (std::size_t i = 0; i < parts.size(); ++i) keep(*parts[i].figure, entries[i]);
+  }
+
+  void measure_interfaces() {
+    if (!wanted("interfaces")) return;
+    announce("ways to call: bytes, typed, co_await", budgets_.interfaces);
+    Pool& pool = *call_pool_.pool;
+    const std::int64_t clock_ns = figures_.timestamp_ns;
+    const auto call = make_call(pool, call_pool_.worker, kPayloadBytes, clock_ns);
+    const auto typed = make_typed_call(pool, call_pool_.worker, clock_ns);
+    const auto awaited = make_awaited_call(pool, call_pool_.worker, kPayloadBytes, clock_ns);
+    std::array<Entry, 3> entries{Entry{"call", call.get(), kTripsPerRound, figures_.tick_ns},
+                                 Entry{"typed call", typed.get(), kTripsPerRound, figures_.tick_ns},
+                                 Entry{"co_await", awaited.get(), kTripsPerRound, figures_.tick_ns}};
+    interleave(entries, {.budget = budgets_.interfaces});
+    keep(figures_.call_beside_interfaces, entries[0]);
+    keep(figures_.typed_call, entries[1]);
+    keep(figures_.awaited_call, entries[2]);
   }
 
   void measure_large() {

@@ -12,7 +12,7 @@
 namespace samovar::bench {
 
 // Names for --only.
-inline const std::vector<std::string> kSections{"floor", "bare", "call", "large", "throughput", "wake", "peers", "churn", "idle"};
+inline const std::vector<std::string> kSections{"floor", "bare", "call", "interfaces", "large", "throughput", "wake", "peers", "churn", "idle"};
 
 enum class Length { full, quick };  // quick: within 40 s
 

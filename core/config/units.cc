@@ -31,26 +31,21 @@ struct Number {
   std::string_view rest;  // behind the number
 };
 
-constexpr std::size_t kDigitsMax = 20;
+constexpr std::size_t kDigitsMax = 20;  // of 64 bits; any number of them would overflow even the wide one
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 std::optional<Number> read_number(std::string_view text) {
   Number number;
-  std::size_t at = 0;
-  for (; at < text.size() && is_digit(text[at]); ++at) {
-    if (at == kDigitsMax) return std::nullopt;
-    number.whole = number.whole * 10 + (text[at] - '0');
-  }
-  std::size_t digits = at;
+  std::size_t at = 0, digits = 0;
+  for (; at < text.size() && is_digit(text[at]) && digits <= kDigitsMax; ++at, ++digits) number.whole = number.whole * 10 + (text[at] - '0');
   if (at < text.size() && text[at] == '.') {
-    for (++at; at < text.size() && is_digit(text[at]); ++at, ++digits) {
-      if (digits == kDigitsMax) return std::nullopt;
+    for (++at; at < text.size() && is_digit(text[at]) && digits <= kDigitsMax; ++at, ++digits) {
       number.fraction = number.fraction * 10 + (text[at] - '0');
       number.scale *= 10;
     }
   }
-  if (digits == 0) return std::nullopt;
+  if (digits == 0 || digits > kDigitsMax) return std::nullopt;
   number.rest = text.substr(at);
   return number;
 }

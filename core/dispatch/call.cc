@@ -8,6 +8,9 @@
 
 namespace samovar::core {
 
+constinit detail::Awaiting Call::kFinished;
+constinit detail::Awaiting Call::kAbandoned;
+
 void Call::OnStop::operator()() const { call->owner->cancelled(*call); }
 
 void Call::sleep(std::int64_t until_ns) {

@@ -19,6 +19,7 @@
 #include <span>
 #include <stop_token>
 
+#include <samovar/async.h>
 #include <samovar/callback.h>
 #include <samovar/error.h>
 #include <samovar/loan.h>
@@ -92,6 +93,12 @@ class alignas(ipc::kCacheLineBytes) Call {
   std::optional<std::stop_callback<OnStop>> on_stop;
   std::atomic<bool> stop_armed{true};  // false while submit() is still making on_stop
   Call* next_ready = nullptr;
+
+  // Instead of a callback, a coroutine: who waits, or kFinished once poll() has come to this call, or kAbandoned once nobody
+  // will wait. The two sides meet in one exchange: whoever comes second knows of the first.
+  bool awaited = false;
+  std::atomic<detail::Awaiting*> awaiting{nullptr};
+  static detail::Awaiting kFinished, kAbandoned;
 
   Buffer request_buffer;
   Buffer reply_buffer;

@@ -17,17 +17,17 @@ constexpr int kRoundsBeforeArming = 64;       // of poll(), while calls go out a
 constexpr std::int64_t kCoarseTimeoutNs = 1'000'000'000;  // from here a tick more or less does not matter
 constexpr std::int64_t kProgressNs = 200'000;
 
-std::int64_t deadline_of(const CallOptions& options, Duration default_timeout) {
+}  // namespace
+
+std::int64_t Dispatcher::deadline_of(const CallOptions& options) const {
   std::int64_t deadline_ns = ipc::kNever;
   if (options.deadline) deadline_ns = options.deadline->time_since_epoch().count();  // steady_clock is CLOCK_MONOTONIC
   if (!options.timeout && options.deadline) return deadline_ns;
-  const std::int64_t timeout_ns = options.timeout.value_or(default_timeout).count();
+  const std::int64_t timeout_ns = options.timeout.value_or(options_.timeout).count();
   const std::int64_t now_ns = timeout_ns >= kCoarseTimeoutNs ? ipc::coarse_now_ns() : ipc::now_ns();
   if (timeout_ns < ipc::kNever - now_ns) deadline_ns = std::min(deadline_ns, now_ns + timeout_ns);
   return deadline_ns;
 }
-
-}  // namespace
 
 Dispatcher::Dispatcher(const Options& options, MethodTable methods, Counters& counters, RequestArena& arena, WakeSet& wake_set,
                        Bell& backstop_bell, unsigned cores, KillWorker kill_worker)
@@ -45,20 +45,26 @@ Dispatcher::Dispatcher(const Options& options, MethodTable methods, Counters& co
       spin_(options.spin_max.count()) {}
 
 Dispatcher::~Dispatcher() {
-  stop_pinned();
-  turn();       // the workers' ends, so that the journals let go of their calls
-  run_ready();  // whoever submitted is told, though nobody polled
+  tell_the_rest();
   calls_->close();
+}
+
+void Dispatcher::tell_the_rest() {
+  stop_pinned();
+  turn();  // the workers' ends, so that the journals let go of their calls
+  while (run_ready() > 0) {  // who is told may cancel others
+  }
 }
 
 // --- the ways into the pool ---------------------------------------------------------------------------------------------
 
-Result<Call*> Dispatcher::prepare(std::string_view method, const Payload& payload, const CallOptions& options) {
+Result<std::uint32_t> Dispatcher::find(std::string_view method) const {
   const int number = methods_.find(method);
-  if (number < 0) {
-    counters_.rejected.add();
-    return tl::unexpected(unknown_method(method, methods_.nearest(method), options_.module));
-  }
+  if (number >= 0) return static_cast<std::uint32_t>(number);
+  return tl::unexpected(unknown_method(method, methods_.nearest(method), options_.module));
+}
+
+Result<Call*> Dispatcher::prepare(std::uint32_t method, const Payload& payload, const CallOptions& options) {
   if (!payload.error().empty()) {
     counters_.rejected.add();
     return tl::unexpected(make_error(Category::request, Code::invalid_payload, payload.error()));
@@ -69,12 +75,12 @@ Result<Call*> Dispatcher::prepare(std::string_view method, const Payload& payloa
     return tl::unexpected(make_error(Category::resource, Code::queue_full, "no memory for another call; drop replies you hold"));
   }
   call->owner = this;
-  call->method = static_cast<std::uint32_t>(number);
+  call->method = method;
   call->kind = static_cast<ipc::Kind>(payload.kind());
   call->timed = options.timed;
   call->idempotent = options.idempotent;
   call->asynchronous = false;
-  call->deadline_ns = deadline_of(options, options_.timeout);
+  call->deadline_ns = deadline_of(options);
   call->may_wait = options.when_full == WhenFull::wait;
   if (Result<void> placed = place(*call, payload, options); !placed) [[unlikely]] {
     counters_.rejected.add();
@@ -85,7 +91,7 @@ Result<Call*> Dispatcher::prepare(std::string_view method, const Payload& payloa
   return call;
 }
 
-Result<void> Dispatcher::admit(Call& call, const CallOptions& options) {
+Result<void> Dispatcher::admit(Call& call, const CallOptions& options, Batch* batch) {
   for (;;) {
     PendingQueue::Admission admission = queue_.admit(call.ticket);
     if (admission == PendingQueue::Admission::admitted) return {};
@@ -105,12 +111,7 @@ Result<void> Dispatcher::admit(Call& call, const CallOptions& options) {
       call.drop_reference();
       return tl::unexpected(std::move(*error));
     }
-    // Full, and asked to wait: a place comes free with some turn. Helping is the fastest way there.
-    if (token_.try_acquire()) {
-      turn();
-      release_token();
-    }
-    await_progress(call.deadline_ns);
+    await_room(batch, call);
   }
 }
 
@@ -139,6 +140,13 @@ void Dispatcher::enqueue(Call& call) {
 }
 
 Result<Reply> Dispatcher::call(std::string_view method, const Payload& payload, const CallOptions& options) {
+  const int number = methods_.find(method);
+  if (number >= 0) [[likely]] return call(static_cast<std::uint32_t>(number), payload, options);
+  counters_.rejected.add();
+  return tl::unexpected(find(method).error());
+}
+
+Result<Reply> Dispatcher::call(std::uint32_t method, const Payload& payload, const CallOptions& options) {
   Result<Call*> prepared = prepare(method, payload, options);
   if (!prepared) return tl::unexpected(std::move(prepared.error()));
   Call& call = **prepared;
@@ -161,17 +169,43 @@ Result<Reply> Dispatcher::call(std::string_view method, const Payload& payload, 
 }
 
 Result<void> Dispatcher::submit(std::string_view method, const Payload& payload, Callback done, const CallOptions& options) {
+  const int number = methods_.find(method);
+  if (number < 0) {
+    counters_.rejected.add();
+    return tl::unexpected(find(method).error());
+  }
+  Result<Call*> started = start(static_cast<std::uint32_t>(number), payload, options, Told::by_callback, std::move(done));
+  if (!started) return tl::unexpected(std::move(started.error()));
+  return {};
+}
+
+AsyncCall Dispatcher::async_call(std::string_view method, const Payload& payload, const CallOptions& options) {
+  const int number = methods_.find(method);
+  if (number >= 0) [[likely]] return async_call(static_cast<std::uint32_t>(number), payload, options);
+  counters_.rejected.add();
+  return AsyncCall(find(method).error());
+}
+
+AsyncCall Dispatcher::async_call(std::uint32_t method, const Payload& payload, const CallOptions& options) {
+  Result<Call*> started = start(method, payload, options, Told::by_resuming, {});
+  return started ? AsyncCall(*started) : AsyncCall(std::move(started.error()));
+}
+
+// The returned call is the caller's to use only where it will be told by resuming: a callback may have run already.
+Result<Call*> Dispatcher::start(std::uint32_t method, const Payload& payload, const CallOptions& options, Told told, Callback done) {
   Result<Call*> prepared = prepare(method, payload, options);
-  if (!prepared) return tl::unexpected(std::move(prepared.error()));
+  if (!prepared) return prepared;
   Call& call = **prepared;
   if (!call.payload.empty() && !call.block) {
     std::byte* copy = call.request_buffer.reserve(call.payload.size());
     std::memcpy(copy, call.payload.data(), call.payload.size());
     call.payload = {copy, call.payload.size()};
   }
-  if (Result<void> admitted = admit(call, options); !admitted) return admitted;
+  if (Result<void> admitted = admit(call, options); !admitted) return tl::unexpected(std::move(admitted.error()));
 
   call.asynchronous = true;
+  call.awaited = told == Told::by_resuming;
+  call.awaiting.store(nullptr, std::memory_order_relaxed);
   call.callback = std::move(done);
   counters_.asynchronous.add();
   // With Dispatcher::manual the service's poll() sends; otherwise this thread does, where nobody else is at it.
@@ -183,14 +217,14 @@ Result<void> Dispatcher::submit(std::string_view method, const Payload& payload,
     enqueue(call);
     if (!may_send || !token_.try_acquire()) {
       backstop_bell_.ring_if_asleep();
-      return {};
+      return &call;
     }
   }
   duty_.send_pending();
   if (!duty_.outbox().empty()) deliver();
   release_token();
   backstop_bell_.ring_if_asleep();
-  return {};
+  return &call;
 }
 
 void Dispatcher::arm_stop(Call& call, const std::stop_token& stop) {
@@ -235,24 +269,44 @@ std::size_t Dispatcher::poll() {
   return run_ready();
 }
 
+// What a poll() of this thread has taken to tell, and has not come to. A poll() from within a callback or a coroutine goes on with it:
+// it may be waiting for just that.
+struct Dispatcher::Telling {
+  const Dispatcher* of;
+  Telling* outer;
+  Call* rest;
+};
+
+constinit thread_local Dispatcher::Telling* Dispatcher::telling = nullptr;
+
 // Not to be left by an exception of a callback: those behind it would never be told.
 std::size_t Dispatcher::run_ready() noexcept {
-  Call* first;
-  {
+  Telling here{.of = this, .outer = telling, .rest = nullptr};
+  for (Telling* outer = here.outer; outer && !here.rest; outer = outer->outer) {
+    if (outer->of == this) here.rest = std::exchange(outer->rest, nullptr);
+  }
+  if (!here.rest) {
     std::lock_guard lock(ready_mutex_);
-    first = std::exchange(ready_first_, nullptr);
+    here.rest = std::exchange(ready_first_, nullptr);
     ready_last_ = nullptr;
   }
+  if (!here.rest) return 0;
+  telling = &here;
   std::size_t ran = 0;
-  while (Call* call = first) {
-    first = call->next_ready;
+  while (Call* call = here.rest) {
+    here.rest = call->next_ready;
     while (!call->stop_armed.load(std::memory_order_acquire)) ipc::cpu_pause();
     call->on_stop.reset();
+    ++ran;
+    if (call->awaited) {
+      resume(*call);
+      continue;
+    }
     Callback callback = std::move(call->callback);
     Result<Reply> outcome = call->take_outcome();
     if (callback) callback(std::move(outcome));
-    ++ran;
   }
+  telling = here.outer;
   return ran;
 }
 

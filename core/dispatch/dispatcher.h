@@ -16,12 +16,15 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <thread>
 #include <vector>
 
+#include <samovar/async.h>
 #include <samovar/callback.h>
 #include <samovar/options.h>
+#include <samovar/request.h>
 
 #include "core/arenas/request_arena.h"
 #include "core/dispatch/bell.h"
@@ -46,8 +49,16 @@ class Dispatcher final : private Call::Owner {
              Bell& backstop_bell, unsigned cores, KillWorker kill_worker);
   ~Dispatcher();
 
+  // The number of a method in methods().
+  Result<std::uint32_t> find(std::string_view method) const;
+
   Result<Reply> call(std::string_view method, const Payload& payload, const CallOptions& options);
+  Result<Reply> call(std::uint32_t method, const Payload& payload, const CallOptions& options);
   Result<void> submit(std::string_view method, const Payload& payload, Callback done, const CallOptions& options);
+  AsyncCall async_call(std::string_view method, const Payload& payload, const CallOptions& options);
+  AsyncCall async_call(std::uint32_t method, const Payload& payload, const CallOptions& options);
+  std::vector<Result<Reply>> call_many(std::span<const Request> requests, const CallOptions& options);
+  std::vector<Result<Reply>> call_many(std::string_view method, std::span<const Payload> payloads, const CallOptions& options);
   std::size_t poll();
 
   // A block of the request arena; while that is full, waits until `until_ns` or `stop`. Blocks. Fails as RequestArena::allocate().
@@ -66,6 +77,9 @@ class Dispatcher final : private Call::Owner {
   void drain(std::int64_t until_ns);
   void stop_pinned();
 
+  // After drain() and the workers' end: tells whoever has submitted or awaits a call, though nobody polls.
+  void tell_the_rest();
+
   const MethodTable& methods() const { return methods_; }
   std::uint32_t queued() const { return queue_.size(); }
   std::uint64_t accepted() const { return queue_.admitted(); }
@@ -79,6 +93,8 @@ class Dispatcher final : private Call::Owner {
     Death death;
   };
 
+  struct Batch;  // batch.cc
+
   enum Attention : std::uint32_t {
     kMail = 1,       // the supervisor brings or takes a worker
     kAbandoned = 2,  // calls have got their outcome outside the duty cycle
@@ -88,18 +104,28 @@ class Dispatcher final : private Call::Owner {
   };
 
   // The ways into the pool.
-  Result<Call*> prepare(std::string_view method, const Payload& payload, const CallOptions& options);
+  std::int64_t deadline_of(const CallOptions& options) const;
+  Result<Call*> prepare(std::uint32_t method, const Payload& payload, const CallOptions& options);
   Result<void> place(Call& call, const Payload& payload, const CallOptions& options);
-  Result<void> admit(Call& call, const CallOptions& options);
+  Result<void> admit(Call& call, const CallOptions& options, Batch* batch = nullptr);  // `batch`: whose call it is
   bool enter_directly(Call& call);  // requires: claimed; true: entered, and this thread holds the token
   void enqueue(Call& call);
+  enum class Told { by_callback, by_resuming };
+  Result<Call*> start(std::uint32_t method, const Payload& payload, const CallOptions& options, Told told, Callback done);
   void arm_stop(Call& call, const std::stop_token& stop);
+
+  // The ways of call_many(). `At` tells of call i its method's number, or why it has none, and its payload.
+  template <typename At>
+  std::vector<Result<Reply>> run_batch(std::size_t count, const CallOptions& options, At&& at);
+  void send_in_batch(Call& call, const std::stop_token& stop);
+  void await_room(Batch* batch, Call& call);
 
   // The waiting of call().
   enum class Holding : bool { no, yes };
   void wait(Call& call, Holding token);
-  bool work_until_done(Call& call);          // holds the token; whether the call is done
-  void sleep_as_sentinel(Call& call);        // holds the token, gives it up
+  enum class Until { done, done_or_room };   // room in the queue
+  bool work_until_done(Call& call, Until until = Until::done);  // holds the token; whether it came to that
+  bool sleep_as_sentinel(Call& call);        // holds the token, gives it up; false: another is, and this has not slept
   void sleep_as_waiter(Call& call);
   bool spin_on(Call& call);
   bool give_up_if_due(Call& call);           // the caller's own deadline
@@ -117,7 +143,10 @@ class Dispatcher final : private Call::Owner {
   void await_progress(std::int64_t until_ns);
   bool may_spin() const { return duty_.busy_workers() < cores_; }
 
+  struct Telling;
+  static thread_local Telling* telling;
   std::size_t run_ready() noexcept;
+  void resume(Call& call);
   void run_pinned();
 
   const Options& options_;

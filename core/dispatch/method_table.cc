@@ -6,13 +6,20 @@
 
 namespace samovar::core {
 
-MethodTable::MethodTable(std::vector<std::string> names) : names_(std::move(names)) {
-  for (std::size_t i = 0; i < names_.size(); ++i) numbers_.emplace(names_[i], static_cast<int>(i));
+MethodTable::MethodTable(std::vector<ipc::Method> methods) : methods_(std::move(methods)) {
+  for (std::size_t i = 0; i < methods_.size(); ++i) numbers_.emplace(methods_[i].name, static_cast<int>(i));
+}
+
+std::vector<std::string> MethodTable::names() const {
+  std::vector<std::string> names;
+  for (const ipc::Method& method : methods_) names.push_back(method.name);
+  return names;
 }
 
 std::string_view MethodTable::nearest(std::string_view name) const {
-  const std::vector<std::string_view> views(names_.begin(), names_.end());
-  return core::nearest(name, views);
+  std::vector<std::string_view> names;
+  for (const ipc::Method& method : methods_) names.push_back(method.name);
+  return core::nearest(name, names);
 }
 
 }  // namespace samovar::core

@@ -1,23 +1,26 @@
-// MethodTable: the pool's method names and their numbers. Constant once made.
+// MethodTable: the pool's methods, their numbers, and what they can be called with. Constant once made.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
 
+#include "ipc/handshake.h"
+
 namespace samovar::core {
 
 class MethodTable {
  public:
-  explicit MethodTable(std::vector<std::string> names);
+  explicit MethodTable(std::vector<ipc::Method> methods);
 
   // The number of a method, or -1.
   int find(std::string_view name) const {
-    if (names_.size() <= kFewNames) {  // comparing beats hashing
-      for (std::size_t i = 0; i < names_.size(); ++i) {
-        if (names_[i] == name) return static_cast<int>(i);
+    if (methods_.size() <= kFewNames) {  // comparing beats hashing
+      for (std::size_t i = 0; i < methods_.size(); ++i) {
+        if (methods_[i].name == name) return static_cast<int>(i);
       }
       return -1;
     }
@@ -25,8 +28,9 @@ class MethodTable {
     return -1;
   }
 
-  const std::string& name(std::uint32_t number) const { return names_[number]; }
-  const std::vector<std::string>& names() const { return names_; }
+  const std::string& name(std::uint32_t number) const { return methods_[number].name; }
+  const ipc::Method& method(std::uint32_t number) const { return methods_[number]; }
+  std::vector<std::string> names() const;
 
   // The name that is most like `name` by edit distance, or empty where none is alike.
   std::string_view nearest(std::string_view name) const;
@@ -34,8 +38,8 @@ class MethodTable {
  private:
   static constexpr std::size_t kFewNames = 8;
 
-  std::vector<std::string> names_;
-  std::unordered_map<std::string_view, int> numbers_;  // views of names_
+  std::vector<ipc::Method> methods_;
+  std::unordered_map<std::string_view, int> numbers_;  // views of methods_
 };
 
 }  // namespace samovar::core

@@ -46,6 +46,9 @@ class PendingQueue {
     return admitted > left ? static_cast<std::uint32_t>(admitted - left) : 0;
   }
 
+  // Whether admit() would not say full now.
+  bool has_room() const { return is_closed() || size() < limit_; }
+
   // Fails (false) when there is no memory for another block of the inbox.
   bool enqueue(Call& call) { return inbox_.enqueue(&call); }
 

@@ -24,7 +24,7 @@ void Dispatcher::wait(Call& call, Holding token) {
         release_token();
         return;
       }
-      sleep_as_sentinel(call);
+      if (!sleep_as_sentinel(call)) sleep_as_waiter(call);
       slept = true;
     } else if (!spin_on(call)) {
       sleep_as_waiter(call);
@@ -39,7 +39,8 @@ void Dispatcher::wait(Call& call, Holding token) {
   if (!token_.is_held()) waiters_.wake_one_unless_sentinel();
 }
 
-bool Dispatcher::work_until_done(Call& call) {
+bool Dispatcher::work_until_done(Call& call, Until until) {
+  const auto reached = [&] { return call.is_done() || (until == Until::done_or_room && queue_.has_room()); };
   if (duty_.announced_asleep() && !waiters_.has_sentinel() && !armed_.load(std::memory_order_relaxed)) {
     duty_.announce_asleep(false);
   }
@@ -53,16 +54,15 @@ bool Dispatcher::work_until_done(Call& call) {
       return false;
     }
     turn();
-    return call.is_done();
+    return reached();
   };
-  return call.is_done() || spin_.spin(done, [this] { return may_spin(); }) || call.is_done();
+  return reached() || spin_.spin(done, [this] { return may_spin(); }) || reached();
 }
 
-void Dispatcher::sleep_as_sentinel(Call& call) {
+bool Dispatcher::sleep_as_sentinel(Call& call) {
   if (!waiters_.try_become_sentinel()) {
     release_token();
-    sleep_as_waiter(call);
-    return;
+    return false;
   }
   duty_.announce_asleep(true);
   ipc::store_load_fence();  // FENCE: pairs with the one in WorkerEnd::finish(): it rings or we see its response.
@@ -76,6 +76,7 @@ void Dispatcher::sleep_as_sentinel(Call& call) {
     call.retract_sleep();
   }
   waiters_.resign_sentinel();
+  return true;
 }
 
 void Dispatcher::sleep_as_waiter(Call& call) {

@@ -52,7 +52,7 @@ Supervisor::~Supervisor() {
 
 // --- the loop -------------------------------------------------------------------------------------------------------------
 
-Result<std::vector<std::string>> Supervisor::start_workers() {
+Result<std::vector<ipc::Method>> Supervisor::start_workers() {
   if (!epoll_ || !host_process_ || !watch(bell_.fd(), Source::bell, 0)) {
     return tl::unexpected(start_refused(ipc::system_error("epoll_create1, eventfd or pidfd_open").value(), "starting a pool"));
   }
@@ -340,8 +340,9 @@ void Supervisor::read_pong(std::size_t index) {
 void Supervisor::hand_over(std::size_t index) {
   Worker& worker = workers_[index];
   MethodNumbers numbers;
-  for (const std::string& method : methods_) {
-    const auto found = std::find(worker.methods.begin(), worker.methods.end(), method);
+  for (const ipc::Method& method : methods_) {
+    const auto found = std::find_if(worker.methods.begin(), worker.methods.end(),
+                                    [&](const ipc::Method& other) { return other.name == method.name; });
     numbers.push_back(found == worker.methods.end() ? std::uint16_t{0}
                                                     : static_cast<std::uint16_t>(found - worker.methods.begin() + 1));
   }

@@ -28,6 +28,7 @@
 #include "core/supervision/worker_output.h"
 #include "core/supervision/worker_state.h"
 #include "ipc/control_socket.h"
+#include "ipc/handshake.h"
 
 namespace samovar::core {
 
@@ -40,7 +41,7 @@ class Supervisor {
 
   // Starts all workers and waits until each has answered its ping. Blocks up to start_timeout. Fails with the first worker's
   // failure; then none is left. Returns the methods.
-  Result<std::vector<std::string>> start_workers();
+  Result<std::vector<ipc::Method>> start_workers();
 
   // Hands the workers to the dispatcher and goes on in a thread of its own.
   void serve(Dispatcher& dispatcher);
@@ -61,7 +62,7 @@ class Supervisor {
     ipc::UniqueFd output_fd;
     WorkerOutput output;
     std::shared_ptr<ipc::HostEnd> channel;
-    std::vector<std::string> methods;
+    std::vector<ipc::Method> methods;
     std::optional<Error> failure;      // why it failed to start, or broke off
     std::int64_t spawned_ns = 0;
     std::int64_t due_ns = ipc::kNever;  // restart (absent), start_timeout, or the next step of ending
@@ -110,7 +111,7 @@ class Supervisor {
 
   // Owned by the thread that runs the loop.
   std::vector<Worker> workers_;
-  std::vector<std::string> methods_;  // of the pool: the first worker's
+  std::vector<ipc::Method> methods_;  // of the pool: the first worker's
   std::uint64_t incarnations_ = 0;
   std::optional<Error> first_failure_;
   std::int64_t traffic_seen_ns_ = 0;

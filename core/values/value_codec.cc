@@ -42,7 +42,8 @@ int compare_keys(const Value& left, const Value& right) {
   return left_number < right_number ? -1 : right_number < left_number ? 1 : 0;
 }
 
-// One of two equal keys, or null. A NaN equals nothing. Requires: all keys are is_key().
+}  // namespace
+
 const Value* find_duplicate(const Value::Dict& entries) {
   constexpr std::size_t kPairwiseMax = 8;
   if (entries.size() <= kPairwiseMax) {
@@ -66,7 +67,6 @@ const Value* find_duplicate(const Value::Dict& entries) {
   return twin == keys.end() ? nullptr : *twin;
 }
 
-// `["key"]`, clipped; JSON's quotes, so that a path looks the same in both rooms.
 std::string key_step(const Value& key) {
   constexpr std::size_t kShownMax = 40;
   std::string shown = key.is_list() ? "<list>" : key.is_dict() ? "<dict>" : "";
@@ -80,6 +80,8 @@ std::string key_step(const Value& key) {
   }
   return "[" + shown + "]";
 }
+
+namespace {
 
 // Walks a Value. On failure the steps of the path are collected as the recursion unwinds, so success pays nothing for them.
 class Walk {

@@ -30,4 +30,10 @@ tl::expected<void, std::string> encode_value(const Value& value, std::vector<std
 // Fails: with what is wrong and near which byte.
 tl::expected<Value, std::string> decode_value(std::span<const std::byte> bytes);
 
+// One of two equal keys, or null. A NaN equals nothing. Requires: no key is a list or dict.
+const Value* find_duplicate(const Value::Dict& entries);
+
+// A step of a path: `["key"]`, clipped; JSON's quotes, so that a path looks the same in both rooms.
+std::string key_step(const Value& key);
+
 }  // namespace samovar::core

@@ -79,21 +79,30 @@ PyObject* fail(PyObject* self, PyObject* arguments) {
   Py_RETURN_NONE;
 }
 
-// [(name, function, wants_ctx)] as Python gives it. False with an exception.
+// [(name, function, wants_ctx, positional_min, positional_max, keyword, signature)] as Python gives it. False with an exception.
 bool read_methods(PyObject* sequence, std::vector<Method>& methods) {
   const Ref items = Ref::steal(PySequence_Fast(sequence, "methods must be a sequence"));
   if (!items) return false;
   for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(items.get()); ++i) {
     PyObject* name;
     PyObject* function;
+    PyObject* keyword;
+    PyObject* signature;
     int wants_ctx;
+    unsigned int positional_min;
+    unsigned int positional_max;
     PyObject* item = PySequence_Fast_GET_ITEM(items.get(), i);
     if (!PyTuple_Check(item)) {
-      PyErr_SetString(PyExc_TypeError, "each method is a tuple (name, function, wants_ctx)");
+      PyErr_SetString(PyExc_TypeError, "each method is a tuple, as samovar.methods.Method.described makes it");
       return false;
     }
-    if (!PyArg_ParseTuple(item, "UOp:serve", &name, &function, &wants_ctx)) return false;
-    methods.push_back({to_utf8(name), Ref::borrow(function), wants_ctx != 0});
+    if (!PyArg_ParseTuple(item, "UOpIIUU:serve", &name, &function, &wants_ctx, &positional_min, &positional_max, &keyword,
+                          &signature)) {
+      return false;
+    }
+    methods.push_back({{to_utf8(name), positional_min, positional_max, to_utf8(keyword), to_utf8(signature)},
+                       Ref::borrow(function),
+                       wants_ctx != 0});
   }
   return true;
 }
@@ -106,7 +115,10 @@ PyObject* attach_and_serve(Link& link, std::vector<Method> methods, PyObject* de
 
   const std::string version = Py_GetVersion();
   ipc::Ready ready{.layout_hash = ipc::layout_hash(), .python = version.substr(0, version.find(' '))};
-  for (const Method& method : methods) ready.methods.push_back(method.name);
+  for (const Method& method : methods) ready.methods.push_back(method.described);
+  if (ipc::encode_control(ready).size() > ipc::kControlBytesMax) {
+    for (ipc::Method& method : ready.methods) method.signature.clear();  // the names matter more
+  }
   if (!send(link, ready)) return nullptr;
 
   WorkerLoop loop(*link.end, link.hello.worker, link.hello.escaped_views_max, std::move(methods), describe, state);

@@ -134,7 +134,7 @@ Ref WorkerLoop::call(const Method& method, const ipc::Request& request) {
   const std::span<const std::byte> payload = *located;
   const bool in_arena = (request.flags & ipc::kRequestInArena) != 0;
   if (request.kind == ipc::Kind::bytes) {
-    PyObject* view = in_arena ? argument_.show(payload, request.call_id, method.name) : view_.show(payload);
+    PyObject* view = in_arena ? argument_.show(payload, request.call_id, method.described.name) : view_.show(payload);
     if (view == nullptr) return {};
     return call_with(method, &view, 1, request);
   }
@@ -249,7 +249,7 @@ std::optional<std::uint64_t> WorkerLoop::offset_in_argument(const ipc::Request& 
 // call has been answered with why, or the worker ends. GIL: held; released while the arena is full and the call may wait.
 WorkerLoop::Room WorkerLoop::find_room(const Method& method, const ipc::Request& request, ipc::BlockReference& block) {
   const ipc::Arena& arena = end_.response_arena();
-  const std::string what = "the result of " + method.name + " is " + std::to_string(block.size) + " bytes";
+  const std::string what = "the result of " + method.described.name + " is " + std::to_string(block.size) + " bytes";
   if (block.size > arena.bytes_total()) {
     fail(request, {ipc::FailureCode::result_too_large,
                    {},

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "ipc/channel.h"
+#include "ipc/handshake.h"
 #include "python_ext/native/argument_view.h"
 #include "python_ext/native/context.h"
 #include "python_ext/native/errors.h"
@@ -26,7 +27,7 @@
 namespace samovar::python {
 
 struct Method {
-  std::string name;
+  ipc::Method described;  // as the host is told of it
   Ref function;
   bool wants_ctx = false;
 };

@@ -38,7 +38,7 @@ class HostLink:
     def fail(self, reason: str, type: str, message: str, traceback: str, /) -> None: ...
     def serve(
         self,
-        methods: Sequence[tuple[str, Callable[..., Any], bool]],
+        methods: Sequence[tuple[str, Callable[..., Any], bool, int, int, str, str]],
         describe: Callable[[BaseException], tuple[str, str, str]],
         /,
     ) -> int: ...

@@ -11,6 +11,21 @@ AnyFunction = Callable[..., Any]
 F = TypeVar("F", bound=AnyFunction)
 
 
+ANY_NUMBER = 2**32 - 1
+SIGNATURE_LENGTH_MAX = 100
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a function can be called with, positionally and beside `ctx`. The defaults say: not known."""
+
+    positional_min: int = 0
+    positional_max: int = ANY_NUMBER
+    keyword: str = ""
+    """A parameter that can only be given by name, and must be: so no call of the host can succeed."""
+    signature: str = ""
+
+
 @dataclass(frozen=True)
 class Method:
     """A function that the host calls by name."""
@@ -19,6 +34,21 @@ class Method:
     function: AnyFunction
     wants_ctx: bool
     place: str
+    limits: Limits
+
+    @property
+    def described(self) -> tuple[str, AnyFunction, bool, int, int, str, str]:
+        """As the native side wants it."""
+        limits = self.limits
+        return (
+            self.name,
+            self.function,
+            self.wants_ctx,
+            limits.positional_min,
+            limits.positional_max,
+            limits.keyword,
+            limits.signature,
+        )
 
 
 class Registry:
@@ -30,7 +60,7 @@ class Registry:
 
     def add_method(self, function: AnyFunction, name: str) -> None:
         check_method(function, name)
-        added = Method(name, function, wants_ctx(function), place_of(function))
+        added = Method(name, function, wants_ctx(function), place_of(function), limits_of(function))
         known = self._methods.get(name)
         # A module may be executed twice (by `python -m` and by an import): the same place is the same method.
         if known is not None and known.function is not function and known.place != added.place:
@@ -103,6 +133,40 @@ def wants_ctx(function: AnyFunction) -> bool:
     except (TypeError, ValueError):  # some builtins have no signature
         return False
     return parameter is not None and parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+
+
+def limits_of(function: AnyFunction) -> Limits:
+    try:
+        signature = inspect.signature(function, follow_wrapped=False)  # a decorator may take other arguments
+    except (TypeError, ValueError):
+        return Limits()
+    required = allowed = 0
+    keyword = ""
+    by_name = False  # behind `ctx`, which the worker gives by name
+    for parameter in signature.parameters.values():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            continue
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            allowed = allowed if by_name else ANY_NUMBER
+        elif parameter.name == "ctx" and parameter.kind is not parameter.POSITIONAL_ONLY:
+            by_name = True
+        elif by_name or parameter.kind is parameter.KEYWORD_ONLY:
+            if parameter.default is parameter.empty:
+                keyword = keyword or parameter.name
+        else:
+            allowed += 1
+            required += parameter.default is parameter.empty
+    return Limits(required, allowed, keyword, shown(signature))
+
+
+def shown(signature: inspect.Signature) -> str:
+    """The parameters without annotations, or nothing where that is long."""
+    bare = [parameter.replace(annotation=parameter.empty) for parameter in signature.parameters.values()]
+    try:
+        text = str(signature.replace(parameters=bare, return_annotation=signature.empty))
+    except Exception:  # the repr of a default is the user's code
+        return ""
+    return text if len(text) <= SIGNATURE_LENGTH_MAX else ""
 
 
 def place_of(function: AnyFunction) -> str:

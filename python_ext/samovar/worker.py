@@ -57,8 +57,7 @@ def main(arguments: list[str]) -> int:
     sys.argv[:] = [link.module]
     if not start(link):
         return Exit.START_FAILED
-    methods = [(method.name, method.function, method.wants_ctx) for method in registry.methods]
-    return link.serve(methods, failures.describe)
+    return link.serve([method.described for method in registry.methods], failures.describe)
 
 
 def start(link: HostLink) -> bool:

@@ -27,6 +27,8 @@ KEYS = {
     "bare_lane_rtt_ns",
     "call_rtt_ns",
     "call_over_floor",
+    "typed_added_ns",
+    "co_await_added_ns",
     "throughput_per_s",
     "floor_throughput_per_s",
     "idle_cpu_fraction",
@@ -89,6 +91,16 @@ def test_sections_asked_for_are_measured_and_the_others_are_null() -> None:
     assert figures["idle_cpu_fraction"] is None
     assert figures["wake_rtt_ns"]["p50"] is None
     assert figures["peers"] == {}
+
+
+def test_ways_to_call_are_compared_with_one_another() -> None:
+    figures = figures_of(bench("--quick", "--json", "--only", "interfaces"))
+    for series in figures["interfaces"].values():
+        check_percentiles(series, ("p50", "p99", "p999", "max"), 50, 100_000)
+    assert -1_000 < figures["co_await_added_ns"] < 10_000
+    assert -1_000 < figures["typed_added_ns"] < 10_000
+    assert figures["verdicts"]["typed_added_ns"]["bar"] == 400
+    assert figures["call_rtt_ns"]["64"]["p50"] is None
 
 
 def test_progress_goes_to_stderr_and_the_table_to_stdout() -> None:

@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
@@ -430,6 +432,36 @@ TEST(Arenas, of_a_worker_without_memory_for_pages_fail_the_call) {
   EXPECT_TRUE(said.starts_with("resource_exhausted: the result of zeros is 8388608 bytes")) << said;
   EXPECT_NE(said.find("Cannot allocate memory"), std::string::npos) << said;
   EXPECT_NE(said.find("and serves"), std::string::npos) << said;
+}
+
+// --- containers -------------------------------------------------------------------------------------------------------------
+
+// In a mount namespace of its own, the process and its workers see another /dev/shm. False: that is not allowed here.
+bool with_dev_shm(unsigned long flags, const char* data) {
+  return unshare(CLONE_NEWNS) == 0 && mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
+         mount("tmpfs", "/dev/shm", "tmpfs", flags, data) == 0;
+}
+
+TEST(Arenas, do_without_dev_shm) {
+  const struct {
+    const char* name;
+    unsigned long flags;
+    const char* data;
+  } cases[] = {{"as Docker gives it", 0, "size=64m"}, {"of one page", 0, "size=4k"}, {"that nobody may write", MS_RDONLY, "size=4k"}};
+  for (const auto& [name, flags, data] : cases) {
+    const std::string said = in_child_host([&] {
+      if (!with_dev_shm(flags, data)) return std::string("not allowed");
+      Pool pool = start(options("large.py"));
+      const auto content = noise(100 * kMiB);
+      const auto echoed = pool.call("echo", filled(pool, content));
+      if (!echoed || !equal(echoed->data(), content)) return std::string("a wrong echo");
+      const auto made = pool.call("filled", arguments({7, 100 * kMiB}));
+      if (!made || made->data().size() != 100 * kMiB || made->data().back() != std::byte{7}) return std::string("a wrong result");
+      return std::string("works");
+    });
+    if (said == "not allowed") GTEST_SKIP() << "mount namespaces need CAP_SYS_ADMIN";
+    EXPECT_EQ(said, "works") << "a /dev/shm " << name;
+  }
 }
 
 }  // namespace

@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "core/config/option_table.h"
+#include "ipc/layout.h"
 #include "tests/support/pools.h"
 #include "tests/support/processes.h"
 
@@ -189,14 +190,43 @@ const std::map<std::string_view, std::function<void()>>& effects() {
       {"lane_bytes",
        [] {
          Pool pool = start(with("lane_bytes", "256KiB", with("name", "teapot")));
-         EXPECT_EQ(mapping_sizes("memfd:teapot"), (std::set<std::size_t>{(256 << 10) + 4096}));
+         EXPECT_TRUE(mapping_sizes("memfd:teapot").contains(ipc::segment_bytes(256 << 10)));
        }},
       {"inline_bytes_max",
        [] {
          Pool pool = start(with("inline_bytes_max", "100"));
          const std::string payload(101, 'x');
-         EXPECT_TRUE(pool.call("size", text(payload.substr(1))));
-         EXPECT_EQ(code_of(pool.call("size", text(payload))), Code::payload_too_large);
+         EXPECT_TRUE(pool.call("keep", bytes(payload.data(), 100)));
+         EXPECT_EQ(pool.stats().escaped_views, 0u);
+         EXPECT_TRUE(pool.call("keep", bytes(payload.data(), 101)));
+         EXPECT_EQ(pool.stats().escaped_views, 1u) << "one byte more lies in the arena, where the view still is";
+       }},
+      {"request_arena_bytes",
+       [] {
+         Pool pool = start(with("request_arena_bytes", "100KiB"));
+         EXPECT_EQ(pool.options().request_arena_bytes, 128u << 10) << "in chunks of 64 KiB";
+         EXPECT_TRUE(pool.loan(128 << 10));
+         EXPECT_EQ(pool.loan((128 << 10) + 1).error().code, Code::payload_too_large);
+       }},
+      {"response_arena_bytes",
+       [] {
+         Pool pool = start(with("response_arena_bytes", "64KiB"));
+         EXPECT_TRUE(pool.call("zeros", value(65536)));
+         EXPECT_EQ(code_of(pool.call("zeros", value(65537))), Code::result_too_large);
+       }},
+      {"arena_trim_delay",
+       [] {
+         Pool quick = start(with("arena_trim_delay", "10ms"));
+         Pool slow = start(with("arena_trim_delay", "1h"));
+         for (Pool* pool : {&quick, &slow}) ASSERT_TRUE(pool->loan(1 << 20));
+         EXPECT_TRUE(wait_until([&] { return quick.stats().request_arena_resident == 0; }));
+         EXPECT_EQ(slow.stats().request_arena_resident, 1u << 20);
+       }},
+      {"escaped_views_max",
+       [] {
+         Pool pool = start(with("escaped_views_max", "0"));
+         EXPECT_TRUE(pool.call("keep", bytes(std::string(5000, 'x').data(), 5000)));
+         EXPECT_EQ(pool.stats().escaped_views, 0u) << "it was copied";
        }},
       {"spin_max",
        [] {

@@ -32,7 +32,10 @@ const Hello kHello{.layout_hash = layout_hash(),
                    .payload_bytes_max = 4096,
                    .spin_max_ns = 50'000,
                    .module = "package.models"};
-const Ready kReady{.layout_hash = 7, .python = "3.11.2", .methods = {"echo", "", "ünï.code", std::string(300, 'x')}};
+const Ready kReady{.layout_hash = 7, .python = "3.11.2", .methods = {{.name = "echo"},
+                                   {.name = "", .positional_min = 1, .positional_max = 3, .keyword = "", .signature = "(a, b=1, c=2)"},
+                                   {.name = "ünï.code", .positional_min = 0, .positional_max = Method::kAny, .keyword = "schlüssel"},
+                                   {.name = std::string(300, 'x'), .positional_min = 4'000'000'000}}};
 const StartFailed kFailed{.reason = "cannot import models", .type = "ImportError", .message = "no \"x\"", .traceback = "Traceback…"};
 
 template <typename T>
@@ -73,7 +76,7 @@ TEST(Handshake, start_failed_and_stop_come_back) {
 
 TEST(Handshake, a_thousand_methods_fit_into_a_datagram) {
   Ready ready;
-  for (int i = 0; i < 1000; ++i) ready.methods.push_back("method_with_a_rather_long_name_" + std::to_string(i));
+  for (int i = 0; i < 1000; ++i) ready.methods.push_back({.name = "method_with_a_rather_long_name_" + std::to_string(i), .positional_min = 1, .positional_max = 2});
   const Bytes bytes = encode_control(ready);
   EXPECT_LT(bytes.size(), kControlBytesMax);
   EXPECT_EQ(round_trip(ready).methods, ready.methods);
@@ -104,7 +107,7 @@ TEST(Handshake, bytes_that_are_no_message_are_refused_with_a_sentence) {
 }
 
 TEST(Handshake, cut_or_with_one_byte_changed_is_never_read_outside) {
-  for (const ControlMessage& message : {ControlMessage(kHello), ControlMessage(Ready{.layout_hash = 7, .python = "3", .methods = {"a", "bc"}}),
+  for (const ControlMessage& message : {ControlMessage(kHello), ControlMessage(Ready{.layout_hash = 7, .python = "3", .methods = {{.name = "a"}, {.name = "bc", .positional_min = 1}}}),
                                         ControlMessage(kFailed), ControlMessage(Stop{})}) {
     const Bytes whole = encode_control(message);
     for (std::size_t length = 0; length < whole.size(); ++length) decodes({whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(length)});

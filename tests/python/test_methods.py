@@ -146,3 +146,64 @@ def test_things_that_cannot_be_called_are_refused() -> None:
 def test_unknown_attribute_of_the_package_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         samovar.nothing  # noqa: B018
+
+
+Any3 = (0, methods.ANY_NUMBER, "")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "limits"),
+    [
+        ("", (0, 0, "")),
+        ("a, b", (2, 2, "")),
+        ("a, b=1", (1, 2, "")),
+        ("a, /, b", (2, 2, "")),
+        ("*rest", Any3),
+        ("a, *rest", (1, methods.ANY_NUMBER, "")),
+        ("a, **more", (1, 1, "")),
+        ("a, *, ctx", (1, 1, "")),
+        ("a, ctx", (1, 1, "")),
+        ("a, *, mode=1, ctx", (1, 1, "")),
+        ("a, *, mode", (1, 1, "mode")),
+        ("ctx, a", (0, 0, "a")),  # ctx is given by name, so nothing behind it can be given without
+        ("ctx, a=1", (0, 0, "")),
+        ("ctx, *rest", (0, 0, "")),
+        ("ctx, /", (1, 1, "")),
+        ("*ctx", Any3),
+    ],
+)
+def test_limits_are_what_the_host_can_call_a_function_with(parameters: str, limits: tuple[int, int, str]) -> None:
+    function = execute(f"def f({parameters}): ...", "m.py")["f"]
+
+    found = methods.limits_of(function)
+
+    assert (found.positional_min, found.positional_max, found.keyword) == limits
+    assert found.signature == f"({parameters})"
+
+
+def test_limits_of_a_function_without_a_signature_are_unknown() -> None:
+    assert methods.limits_of(max) == methods.Limits()
+
+
+def test_signature_is_shown_without_annotations_and_only_if_short() -> None:
+    def short(symbol: str, quantity: int = 1) -> float: ...
+    def long(a: object = "x" * methods.SIGNATURE_LENGTH_MAX) -> None: ...
+
+    class Odd:
+        def __repr__(self) -> str:
+            raise RuntimeError
+
+    def odd(a: object = Odd()) -> None: ...
+
+    assert methods.limits_of(short).signature == "(symbol, quantity=1)"
+    assert methods.limits_of(long).signature == ""
+    assert methods.limits_of(odd) == methods.Limits(0, 1)
+
+
+def test_limits_are_those_of_the_wrapper_which_is_what_gets_called() -> None:
+    def inner(database: object, a: int) -> None: ...
+
+    @functools.wraps(inner)
+    def outer(*arguments: Any) -> None: ...
+
+    assert methods.limits_of(outer).positional_max == methods.ANY_NUMBER

@@ -111,6 +111,38 @@ TEST_F(Allocations, of_calls_with_text_are_none) {
   EXPECT_EQ(failed, 0);
 }
 
+TEST_F(Allocations, of_typed_calls_are_none) {
+  const auto last_of = pool.method<std::int64_t(std::string_view, std::int64_t)>("last_of");
+  ASSERT_TRUE(last_of) << last_of.error()->to_string();
+  const auto call = [&] { return last_of("EURUSD", 1'000'000) == 1'000'000; };
+  for (int i = 0; i < kWarmUp; ++i) ASSERT_TRUE(call());
+  int failed = 0;
+  expect_no_allocation([&] {
+    for (int i = 0; i < kCalls; ++i) failed += !call();
+  });
+  EXPECT_EQ(failed, 0);
+}
+
+TEST_F(Allocations, of_awaited_calls_are_none_but_the_coroutine) {
+  int done = 0;
+  bool ended = false;
+  const auto run = [&](int calls) -> Detached {
+    for (int i = 0; i < calls; ++i) done += (co_await pool.async_call("echo", bytes(payload.data(), payload.size()))).has_value();
+    ended = true;
+  };
+  const auto finish = [&] {
+    while (!ended) pool.poll();
+    ended = false;
+  };
+  warm_up_inbox();
+  run(kWarmUp);
+  finish();
+  done = 0;
+  run(kCalls);  // the frame is made before it counts
+  expect_no_allocation(finish);
+  EXPECT_EQ(done, kCalls);
+}
+
 TEST_F(Allocations, of_submitted_calls_are_none) {
   int done = 0;
   const auto run = [&](int calls) {

@@ -39,7 +39,9 @@ std::span<std::byte> writable(std::span<const std::byte> pages) {
 
 }  // namespace
 
-std::vector<std::string> method_names() { return {"echo", "sleep", "fail", "hold", "same", "keep"}; }
+std::vector<ipc::Method> methods() {
+  return {{.name = "echo"}, {.name = "sleep"}, {.name = "fail"}, {.name = "hold"}, {.name = "same"}, {.name = "keep"}};
+}
 
 // --- ThreadWorker ---------------------------------------------------------------------------------------------------------
 
@@ -276,7 +278,7 @@ Fleet::Fleet(Options options, Plan plan)
       arena_(core::RequestArena::create("samovar-fleet", options_.request_arena_bytes).value()),
       wake_set_(core::WakeSet::create().value()),
       slots_(options_.workers) {
-  dispatcher_ = std::make_unique<core::Dispatcher>(options_, core::MethodTable(method_names()), counters_, *arena_, *wake_set_,
+  dispatcher_ = std::make_unique<core::Dispatcher>(options_, core::MethodTable(methods()), counters_, *arena_, *wake_set_,
                                                    bell_, plan_.cores, [this](const core::DutyCycle::Violation& violation) {
                                                      std::lock_guard lock(mutex_);
                                                      violations_.push_back(violation.what);

@@ -34,7 +34,7 @@ enum class Method : std::uint16_t {
   same = 5,   // the payload itself: where it lies in the request arena, a reference to it
   keep = 6,   // nothing; where the payload lies in the request arena it is viewed on, until the next `keep`
 };
-std::vector<std::string> method_names();  // in this order
+std::vector<ipc::Method> methods();  // in this order
 
 // Where a worker dies, as if by SIGKILL at that instruction.
 enum class Point {

@@ -172,6 +172,12 @@ TEST(ConfigFile, what_is_no_toml_is_told_with_its_line) {
   EXPECT_EQ(refusal("workers = \n").substr(0, 15), "samovar.toml:1:");
   EXPECT_EQ(refusal("\n[pools.fast\n").substr(0, 15), "samovar.toml:2:");
   EXPECT_NE(refusal(std::string("name = \"\xff\xfe\"", 11)), "(taken)") << "not UTF-8";
+  // Here toml++ 3.3 assumed what is not so.
+  EXPECT_EQ(refusal("workers = 1 \xc3\xa9").substr(0, 15), "samovar.toml:1:");
+  EXPECT_EQ(refusal("[[").substr(0, 15), "samovar.toml:1:");
+  EXPECT_EQ(refusal("[pools.[").substr(0, 15), "samovar.toml:1:");
+  EXPECT_EQ(refusal("x = {[").substr(0, 15), "samovar.toml:1:");
+  EXPECT_EQ(refusal("x = {,}").substr(0, 15), "samovar.toml:1:");
   EXPECT_NE(refusal("worker_cpus = " + std::string(10'000, '[')), "(taken)") << "no end of nesting";
 }
 

@@ -30,14 +30,14 @@ enum class Code : std::uint8_t {
   start_timeout,        // configuration: no worker was ready within start_timeout
   unsupported_system,   // configuration: the kernel lacks something (seals, pidfd)
   unknown_method,       // request
-  invalid_payload,      // request: the worker could not decode it, or a value cannot be encoded
+  invalid_payload,      // request: the worker could not decode it, a value cannot be encoded, or a typed method takes other arguments
   payload_too_large,    // request: larger than the request arena
   queue_full,           // resource
   resource_exhausted,   // resource: no room in an arena, or no memory for its pages
   deadline_exceeded,    // timeout
   cancelled,            // cancelled
   method_failed,        // application: the method raised; context has type and traceback
-  invalid_result,       // application: the result cannot be encoded; the message names the path inside it
+  invalid_result,       // application: the result cannot be encoded, or is not what a typed method returns; the message names the path
   result_too_large,     // application: larger than the response arena
   worker_lost,          // worker: died or was killed while it ran the call
   pool_stopped,         // shutdown

@@ -7,17 +7,22 @@
 
 #include <cstddef>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <samovar/api.h>
+#include <samovar/async.h>
 #include <samovar/callback.h>
 #include <samovar/error.h>
 #include <samovar/loan.h>
+#include <samovar/method.h>
 #include <samovar/options.h>
 #include <samovar/payload.h>
 #include <samovar/reply.h>
+#include <samovar/request.h>
 #include <samovar/stats.h>
 
 namespace samovar {
@@ -50,6 +55,21 @@ class SAMOVAR_API Pool {
   // A block of `bytes` in shared memory, to be written in place and sent without a copy. Blocks up to `wait` while the arena
   // is full. Fails: resource_exhausted (with the sizes), payload_too_large (for the whole arena).
   Result<Loan> loan(std::size_t bytes, Duration wait = Duration::zero());
+  // Sends a call that a coroutine awaits; async.h says where it goes on. Copies the payload. Fails as submit() does, when awaited.
+  [[nodiscard]] AsyncCall async_call(std::string_view method, const Payload& payload = {}, const CallOptions& options = {});
+
+  // Makes all calls, as many at once as the workers can take, and waits for their outcomes, which are in the order of the calls. The
+  // queue's limit makes it wait, not fail. `options` hold for the batch as a whole: one deadline, one stop_token. Blocks up to the
+  // deadline. Memory: one reply each; at most 1,048,576 at a time in a pool.
+  std::vector<Result<Reply>> call_many(std::span<const Request> requests, const CallOptions& options = {});
+  std::vector<Result<Reply>> call_many(std::string_view method, std::span<const Payload> payloads, const CallOptions& options = {});
+
+  // A typed handle of a method: method<double(std::string_view, std::int64_t)>("price"). Looks it up, once, and checks that its
+  // function takes that many arguments; Method::error() tells, and so does each call. It must not outlive the pool.
+  template <typename Signature>
+  Method<Signature> method(std::string_view name, CallOptions options = {}) const {
+    return Method<Signature>(resolve(name, arity(static_cast<Signature*>(nullptr))), std::move(options));
+  }
 
   // Moves calls and replies on and runs callbacks of finished calls. Returns how many it ran. When it finds nothing to do
   // it arms completion_fd() and looks once more. Does not block.
@@ -67,6 +87,12 @@ class SAMOVAR_API Pool {
   const Options& options() const;  // as they are in force: defaults resolved
 
  private:
+  template <typename R, typename... Args>
+  static constexpr std::size_t arity(R (*)(Args...)) {
+    return sizeof...(Args);
+  }
+  detail::MethodTarget resolve(std::string_view name, std::size_t arguments) const;
+
   explicit Pool(std::unique_ptr<core::PoolState> state);
   std::unique_ptr<core::PoolState> state_;
 };

@@ -56,6 +56,11 @@ def echo(value=None):
 
 
 @samovar.method
+def last_of(*values):
+    return values[-1]
+
+
+@samovar.method
 def pid():
     return os.getpid()
 
