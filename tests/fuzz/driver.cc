@@ -97,7 +97,7 @@ class Mutator {
       case 2: {
         const std::uint64_t value = below(4) == 0 ? below(input.size() + 2) : kTelling[below(kTelling.size())];
         const std::size_t width = std::min<std::size_t>(std::size_t{1} << below(4), left);
-        std::memcpy(input.data() + at, &value, width);
+        if (width > 0) std::memcpy(input.data() + at, &value, width);
         break;
       }
       case 3:

@@ -57,6 +57,17 @@ TEST(Units, what_is_no_size_is_told_how_to_be_one) {
   for (const char* text : {"", "-1", "KiB", "64 KiB", "64ms", "9999999TiB", "1e3"}) EXPECT_FALSE(parse_bytes(text)) << text;
 }
 
+// Found by tests/fuzz: more digits than a number has overflowed before they were counted.
+TEST(Units, numbers_of_many_digits_are_refused) {
+  for (const std::size_t digits : {21, 39, 48, 5000}) {
+    const std::string many(digits, '4');
+    for (const std::string& text : {many, many + "s", "0." + many + "s", many + "." + many + "KiB"}) {
+      EXPECT_FALSE(parse_duration(text)) << text;
+      EXPECT_FALSE(parse_bytes(text)) << text;
+    }
+  }
+}
+
 TEST(Units, are_written_in_the_shortest_exact_form) {
   EXPECT_EQ(format_duration(0ns), "0s");
   EXPECT_EQ(format_duration(50us), "50us");
