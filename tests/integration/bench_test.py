@@ -60,9 +60,9 @@ def check_percentiles(series: dict[str, float], keys: tuple[str, ...], lowest_ns
 def check_trips(figures: dict[str, Any]) -> None:
     check_percentiles(figures["floor_rtt_ns"], ("p50", "p99", "p999"), 10, 20_000)
     check_percentiles(figures["bare_lane_rtt_ns"], ("p50",), 50, 50_000)
-    assert figures["call_rtt_ns"].keys() == {"64", "1024", "4096"}
-    for series in figures["call_rtt_ns"].values():
-        check_percentiles(series, ("p50", "p99", "p999", "max"), 50, 100_000)
+    assert figures["call_rtt_ns"].keys() == {"64", "1024", "4096", "67108864"}
+    for size in ("64", "1024", "4096"):
+        check_percentiles(figures["call_rtt_ns"][size], ("p50", "p99", "p999", "max"), 50, 100_000)
     assert figures["floor_rtt_ns"]["p50"] < figures["call_rtt_ns"]["64"]["p50"]
     ratio = figures["call_rtt_ns"]["64"]["p50"] / figures["floor_rtt_ns"]["p50"]
     assert figures["call_over_floor"] == pytest.approx(ratio, rel=0.01)
@@ -101,6 +101,16 @@ def test_ways_to_call_are_compared_with_one_another() -> None:
     assert -1_000 < figures["typed_added_ns"] < 10_000
     assert figures["verdicts"]["typed_added_ns"]["bar"] == 400
     assert figures["call_rtt_ns"]["64"]["p50"] is None
+
+
+def test_large_payloads_are_measured() -> None:
+    figures = figures_of(bench("--quick", "--json", "--only", "large,churn"))
+    check_percentiles(figures["call_rtt_ns"]["67108864"], ("p50", "p99", "p999", "max"), 50, 1_000_000)
+    assert figures["call_rtt_ns"]["64"]["p50"] is None
+    assert 0.1 < figures["large_touch_over_memcpy"] < 100
+    assert 100 < figures["arena_churn_per_s"] < 1e7
+    assert figures["churn"]["refused"] == 0
+    assert 0.3 < figures["churn"]["fill"] < 0.7
 
 
 def test_progress_goes_to_stderr_and_the_table_to_stdout() -> None:

@@ -419,7 +419,7 @@ TEST_P(EachMode, batch_larger_than_the_queue_is_answered_in_order) {
 TEST_P(EachMode, each_call_of_a_batch_has_its_own_outcome) {
   Fleet fleet(fleet_options(1, GetParam()));
   const auto payload = Sample::make(1, 20);
-  const std::vector<std::byte> large(fleet_options(1, GetParam()).inline_bytes_max + 1);
+  const std::vector<std::byte> large(fleet.arena().bytes_total() + 1);
   const Request requests[] = {{"echo", bytes(payload)}, {"no such", {}}, {"fail", {}}, {"echo", bytes(large)}, {"echo", bytes(payload)}};
   const auto outcomes = fleet->call_many(requests, {});
   ASSERT_EQ(outcomes.size(), 5u);
