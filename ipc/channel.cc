@@ -113,7 +113,8 @@ void HostEnd::release_block(std::uint64_t offset) {
     const std::lock_guard lock(releases_mutex_);
     response_releases_.push(offset);
   }
-  store_load_fence();  // FENCE: pairs with the one in park(), from wait_for_release(); it sees the release or we see it wait.
+  // FENCE: pairs with the one in park(), from wait_for_release(); it sees the release or we see it wait. Model: blocks.pml.
+  store_load_fence();
   if (worker_page_->awaits_block.load(std::memory_order_relaxed) != 0) ring(host_page_->doorbell);
 }
 

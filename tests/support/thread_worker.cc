@@ -268,7 +268,7 @@ Options fleet_options(unsigned workers, Dispatcher dispatcher) {
   options.dispatcher = dispatcher;
   options.timeout = std::chrono::seconds(30);
   options.dispatcher_cpu = 0;
-  options.request_arena_bytes = options.response_arena_bytes = std::uint64_t{64} << 20;
+  options.request_arena_bytes = options.response_arena_bytes = 4 << 20;
   return options;
 }
 
