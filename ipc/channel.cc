@@ -226,7 +226,7 @@ void WorkerEnd::park() {
   if (response_arena_.bytes_backed() == 0) {
     ipc::park(host_page_->doorbell, worker_page_->asleep, kNever, look);
   } else {
-    // Replies that the host holds for long keep their memory; looking for them grows rarer.
+    // While the host holds all of it there is nothing to give back, and looking for that to change grows rarer.
     const std::int64_t due_ns = now_ns() + (trim_ns_ << std::min(idle_periods_, kIdlePeriodsMax));
     ipc::park(host_page_->doorbell, worker_page_->asleep, due_ns, look);
     if (!has_work() && now_ns() >= due_ns) trim();
@@ -235,9 +235,8 @@ void WorkerEnd::park() {
 }
 
 void WorkerEnd::trim() {
-  ++idle_periods_;
   collect_releases();
-  response_arena_.end_period();
+  idle_periods_ = response_arena_.end_period() ? 0 : idle_periods_ + 1;
   while (!has_work()) {
     const std::optional<Span> span = response_arena_.take_stale(kPunchPages);
     if (!span) break;

@@ -184,7 +184,7 @@ class WorkerEnd {
   ReleaseWriter argument_releases_;
   Arena response_arena_;
   std::uint32_t blocks_out_ = 0;    // allocated and not yet released
-  std::uint32_t idle_periods_ = 0;  // since the last block was allocated
+  std::uint32_t idle_periods_ = 0;  // in a row, in which nothing could be given back
   UniqueFd eventfd_;
   AdaptiveSpin spin_;
   std::uint64_t started_ = 0;
