@@ -2,34 +2,19 @@
 
 #include "bench/whole/environment.h"
 #include "bench/whole/processes.h"
-#include "ipc/clock.h"
 
 namespace samovar::bench {
 namespace {
 
-class Call final : public Contestant {
+class Call final : public TimedTrips {
  public:
   Call(Pool& pool, pid_t worker, std::size_t payload_bytes, std::int64_t timestamp_ns)
-      : pool_(pool), worker_(worker), payload_(payload_bytes, std::byte{0x42}), timestamp_ns_(timestamp_ns) {}
-
-  Outcome round(std::span<std::int64_t> samples_ns) override {
-    for (std::size_t i = 0; i < warm_up_trips(samples_ns.size()); ++i) {
-      if (Outcome trip = call(); !trip) return trip;
-    }
-    std::int64_t begin_ns = ipc::now_ns();
-    for (std::int64_t& sample : samples_ns) {
-      if (Outcome trip = call(); !trip) return trip;
-      const std::int64_t end_ns = ipc::now_ns();
-      sample = end_ns - begin_ns - timestamp_ns_;
-      begin_ns = end_ns;
-    }
-    return {};
-  }
+      : TimedTrips(timestamp_ns), pool_(pool), worker_(worker), payload_(payload_bytes, std::byte{0x42}) {}
 
   void park() override { wait_until_asleep(worker_, std::chrono::seconds(1)); }
 
  private:
-  Outcome call() {
+  Outcome trip() override {
     const Result<Reply> reply = pool_.call("noop", bytes(payload_));
     if (!reply) return tl::unexpected(reply.error().to_string());
     if (reply->data().size() != payload_.size()) return tl::unexpected(std::string("a reply of another size"));
@@ -39,7 +24,6 @@ class Call final : public Contestant {
   Pool& pool_;
   pid_t worker_;
   std::vector<std::byte> payload_;
-  std::int64_t timestamp_ns_;
 };
 
 }  // namespace

@@ -21,6 +21,20 @@ void shorten(std::span<Entry> entries, std::int64_t tenth_of_round_ns, const Rou
 
 }  // namespace
 
+Outcome TimedTrips::round(std::span<std::int64_t> samples_ns) {
+  for (std::size_t i = 0; i < warm_up_trips(samples_ns.size()); ++i) {
+    if (Outcome done = trip(); !done) return done;
+  }
+  std::int64_t begin_ns = ipc::now_ns();
+  for (std::int64_t& sample : samples_ns) {
+    if (Outcome done = trip(); !done) return done;
+    const std::int64_t end_ns = ipc::now_ns();
+    sample = end_ns - begin_ns - timestamp_ns_;
+    begin_ns = end_ns;
+  }
+  return {};
+}
+
 void interleave(std::span<Entry> entries, const Rounds& rounds) {
   std::vector<std::int64_t> samples;
   const std::int64_t begin_ns = ipc::now_ns();

@@ -26,6 +26,18 @@ class Contestant {
   virtual void park() {}
 };
 
+// One whose round is one trip after another, each timed as a whole; `timestamp_ns` is what reading the clock costs.
+class TimedTrips : public Contestant {
+ public:
+  explicit TimedTrips(std::int64_t timestamp_ns) : timestamp_ns_(timestamp_ns) {}
+  Outcome round(std::span<std::int64_t> samples_ns) final;
+
+ private:
+  virtual Outcome trip() = 0;  // and a look at its answer
+
+  const std::int64_t timestamp_ns_;
+};
+
 struct Entry {
   std::string name;
   Contestant* contestant = nullptr;

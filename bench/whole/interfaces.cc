@@ -14,29 +14,15 @@ namespace {
 constexpr double kPrice = 1.0842;  // noop.py
 constexpr std::int64_t kRoundLimitNs = 30'000'000'000;
 
-class TypedCall final : public Contestant {
+class TypedCall final : public TimedTrips {
  public:
   TypedCall(Pool& pool, pid_t worker, std::int64_t timestamp_ns)
-      : price_(pool.method<double(std::string_view, std::int64_t)>("price")), worker_(worker), timestamp_ns_(timestamp_ns) {}
-
-  Outcome round(std::span<std::int64_t> samples_ns) override {
-    for (std::size_t i = 0; i < warm_up_trips(samples_ns.size()); ++i) {
-      if (Outcome trip = call(); !trip) return trip;
-    }
-    std::int64_t begin_ns = ipc::now_ns();
-    for (std::int64_t& sample : samples_ns) {
-      if (Outcome trip = call(); !trip) return trip;
-      const std::int64_t end_ns = ipc::now_ns();
-      sample = end_ns - begin_ns - timestamp_ns_;
-      begin_ns = end_ns;
-    }
-    return {};
-  }
+      : TimedTrips(timestamp_ns), price_(pool.method<double(std::string_view, std::int64_t)>("price")), worker_(worker) {}
 
   void park() override { wait_until_asleep(worker_, std::chrono::seconds(1)); }
 
  private:
-  Outcome call() {
+  Outcome trip() override {
     const Result<double> price = price_("EURUSD", 1'000'000);
     if (!price) return tl::unexpected(price.error().to_string());
     if (*price != kPrice) return tl::unexpected(std::string("another price"));
@@ -45,7 +31,6 @@ class TypedCall final : public Contestant {
 
   Method<double(std::string_view, std::int64_t)> price_;
   pid_t worker_;
-  std::int64_t timestamp_ns_;
 };
 
 class AwaitedCall final : public Contestant {

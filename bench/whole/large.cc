@@ -7,40 +7,14 @@
 #include <vector>
 
 #include "bench/whole/processes.h"
-#include "ipc/clock.h"
 #include "samovar/value.h"
 
 namespace samovar::bench {
 namespace {
 
-// A trip that is timed as a whole, and takes care of its own answer.
-class Timed : public Contestant {
+class ReferenceCall final : public TimedTrips {
  public:
-  explicit Timed(std::int64_t timestamp_ns) : timestamp_ns_(timestamp_ns) {}
-
-  Outcome round(std::span<std::int64_t> samples_ns) override {
-    for (std::size_t i = 0; i < warm_up_trips(samples_ns.size()); ++i) {
-      if (Outcome done = trip(); !done) return done;
-    }
-    std::int64_t begin_ns = ipc::now_ns();
-    for (std::int64_t& sample : samples_ns) {
-      if (Outcome done = trip(); !done) return done;
-      const std::int64_t end_ns = ipc::now_ns();
-      sample = end_ns - begin_ns - timestamp_ns_;
-      begin_ns = end_ns;
-    }
-    return {};
-  }
-
- private:
-  virtual Outcome trip() = 0;
-
-  std::int64_t timestamp_ns_;
-};
-
-class ReferenceCall final : public Timed {
- public:
-  ReferenceCall(Pool& pool, pid_t worker, std::int64_t timestamp_ns) : Timed(timestamp_ns), pool_(pool), worker_(worker) {}
+  ReferenceCall(Pool& pool, pid_t worker, std::int64_t timestamp_ns) : TimedTrips(timestamp_ns), pool_(pool), worker_(worker) {}
   void park() override { wait_until_asleep(worker_, std::chrono::seconds(1)); }
 
  private:
@@ -72,9 +46,9 @@ struct Content {
   }
 };
 
-class TouchingCall final : public Timed {
+class TouchingCall final : public TimedTrips {
  public:
-  TouchingCall(Pool& pool, pid_t worker) : Timed(0), pool_(pool), worker_(worker) {}
+  TouchingCall(Pool& pool, pid_t worker) : TimedTrips(0), pool_(pool), worker_(worker) {}
   void park() override { wait_until_asleep(worker_, std::chrono::seconds(1)); }
 
  private:
@@ -93,9 +67,9 @@ class TouchingCall final : public Timed {
   Content content_;
 };
 
-class TouchingHere final : public Timed {
+class TouchingHere final : public TimedTrips {
  public:
-  TouchingHere() : Timed(0) {}
+  TouchingHere() : TimedTrips(0) {}
 
  private:
   Outcome trip() override {
