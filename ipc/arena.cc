@@ -150,7 +150,7 @@ std::optional<Span> Arena::take_stale(std::uint32_t pages_max) {
 }
 
 void Arena::punch(Span span) const {
-  // Refused, the pages merely stay: they are still a hole's worth of memory, and the next use writes over them.
+  // Refused, the pages stay until their next use, which finds them allocated.
   (void)fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(std::uint64_t{span.first} * kPageBytes),
                   static_cast<off_t>(std::uint64_t{span.count} * kPageBytes));
 }

@@ -1,6 +1,7 @@
 #include "core/arenas/request_arena.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cstdlib>
 #include <new>
@@ -36,9 +37,14 @@ ipc::SystemResult<RequestArena::Owner> RequestArena::create(const std::string& n
   if (auto sealed = ipc::seal_seals(*fd); !sealed) return tl::unexpected(sealed.error());
   auto worker_fd = ipc::reopen_read_only(*fd);
   if (!worker_fd) return tl::unexpected(worker_fd.error());
-  auto arena = ipc::Arena::map(std::move(*fd), bytes);
-  if (!arena) return tl::unexpected(arena.error());
-  return Owner(new RequestArena(std::move(*arena), std::move(*worker_fd)));
+  try {
+    auto arena = ipc::Arena::map(std::move(*fd), bytes);
+    if (!arena) return tl::unexpected(arena.error());
+    return Owner(new RequestArena(std::move(*arena), std::move(*worker_fd)));
+  } catch (const std::bad_alloc&) {  // address space for its books: 24 bytes a page
+    errno = ENOMEM;
+    return ipc::system_error("the books of the request arena (request_arena_bytes = " + std::to_string(bytes) + ")");
+  }
 }
 
 RequestArena::RequestArena(ipc::Arena arena, ipc::UniqueFd worker_fd)

@@ -249,18 +249,18 @@ std::optional<std::uint64_t> WorkerLoop::offset_in_argument(const ipc::Request& 
 // call has been answered with why, or the worker ends. GIL: held; released while the arena is full and the call may wait.
 WorkerLoop::Room WorkerLoop::find_room(const Method& method, const ipc::Request& request, ipc::BlockReference& block) {
   const ipc::Arena& arena = end_.response_arena();
-  const std::string what = "the result of " + method.described.name + " is " + std::to_string(block.size) + " bytes";
+  const auto what = [&] { return "the result of " + method.described.name + " is " + std::to_string(block.size) + " bytes"; };
   if (block.size > arena.bytes_total()) {
     fail(request, {ipc::FailureCode::result_too_large,
                    {},
-                   what + ", and the worker's response arena (response_arena_bytes) has " + std::to_string(arena.bytes_total()) +
+                   what() + ", and the worker's response arena (response_arena_bytes) has " + std::to_string(arena.bytes_total()) +
                        ": return less, or start the pool with a larger one",
                    {}});
     return Room::none;
   }
   const auto allocated = end_.allocate_block(block.size);
   if (!allocated) {
-    fail(request, {ipc::FailureCode::arena_full, {}, what + ", and the system has no memory for it: " + allocated.error().to_string(), {}});
+    fail(request, {ipc::FailureCode::arena_full, {}, what() + ", and the system has no memory for it: " + allocated.error().to_string(), {}});
     return Room::none;
   }
   if (*allocated) {
@@ -277,7 +277,7 @@ WorkerLoop::Room WorkerLoop::find_room(const Method& method, const ipc::Request&
   }
   fail(request, {ipc::FailureCode::arena_full,
                  {},
-                 what + ", and the worker's response arena is full: of " + std::to_string(arena.bytes_total()) +
+                 what() + ", and the worker's response arena is full: of " + std::to_string(arena.bytes_total()) +
                      " bytes (response_arena_bytes) " + std::to_string(arena.bytes_in_use()) +
                      " are in use by replies that the host still holds, and the longest free block has " +
                      std::to_string(arena.longest_free_bytes()) + "; drop replies, raise it, or pass WhenFull::wait",

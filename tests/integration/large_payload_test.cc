@@ -5,12 +5,14 @@
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 
 #include <cerrno>
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <numeric>
 #include <optional>
 #include <stdexcept>
@@ -439,6 +441,29 @@ TEST(Arenas, of_a_worker_without_memory_for_pages_fail_the_call) {
   EXPECT_TRUE(said.starts_with("resource_exhausted: the result of zeros is 8388608 bytes")) << said;
   EXPECT_NE(said.find("Cannot allocate memory"), std::string::npos) << said;
   EXPECT_NE(said.find("and serves"), std::string::npos) << said;
+}
+
+TEST(Arenas, too_large_for_the_address_space_are_an_error_of_start) {
+#if defined(__SANITIZE_ADDRESS__)
+  GTEST_SKIP() << "a sanitizer's own memory is above any limit";
+#endif
+  constexpr std::uint64_t kArena = std::uint64_t{256} << 30;
+  // Room for nothing of it; or for the arena, and not for the books of its 67 million pages.
+  for (const std::uint64_t room : {std::uint64_t{0}, kArena}) {
+    const std::string said = in_child_host([&] {
+      std::uint64_t pages = 0;
+      std::ifstream("/proc/self/statm") >> pages;
+      const rlimit limit{pages * 4096 + room + 512 * kMiB, RLIM_INFINITY};
+      setrlimit(RLIMIT_AS, &limit);
+      Options o = options("large.py");
+      o.request_arena_bytes = kArena;
+      const Result<Pool> pool = Pool::start(o);
+      return pool ? "it started" : pool.error().to_string();
+    });
+    EXPECT_TRUE(said.starts_with("system_error: starting a pool: ")) << said;
+    EXPECT_NE(said.find("Cannot allocate memory"), std::string::npos) << said;
+    EXPECT_NE(said.find(room == 0 ? "mmap" : "request_arena_bytes = 274877906944"), std::string::npos) << said;
+  }
 }
 
 // --- containers -------------------------------------------------------------------------------------------------------------
