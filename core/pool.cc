@@ -12,6 +12,7 @@
 #include "core/dispatch/wake_set.h"
 #include "core/errors.h"
 #include "core/observe/counters.h"
+#include "core/observe/events.h"
 #include "core/observe/log.h"
 #include "core/options.h"
 #include "core/supervision/launch_plan.h"
@@ -28,7 +29,7 @@ class PoolState {
         log(options),
         wake_set(std::move(set)),
         arena(std::move(requests)),
-        supervisor(options, std::move(plan), counters, *arena, log) {}
+        supervisor(options, std::move(plan), counters, *arena, log, bell, events) {}
 
   ~PoolState() {
     if (!dispatcher) return;
@@ -41,6 +42,8 @@ class PoolState {
   const Options options;
   const pid_t owner = getpid();
   Log log;
+  Bell bell;  // wakes the supervisor
+  Events events{options, log, bell};
   Counters counters;
   std::unique_ptr<WakeSet> wake_set;
   RequestArena::Owner arena;
@@ -75,7 +78,7 @@ Result<Pool> Pool::start(Options requested) {
   if (!methods) return tl::unexpected(std::move(methods.error()));
 
   state->dispatcher = std::make_unique<core::Dispatcher>(
-      state->options, core::MethodTable(std::move(*methods)), state->counters, *state->arena, *state->wake_set, state->supervisor.bell(),
+      state->options, core::MethodTable(std::move(*methods)), state->counters, *state->arena, *state->wake_set, state->bell,
       static_cast<unsigned>(cpus.size()),
       [supervisor = &state->supervisor](const core::DutyCycle::Violation& violation) { supervisor->kill_worker(violation); });
   if (state->options.dispatcher == Dispatcher::pinned && !state->dispatcher->start_pinned(state->options.dispatcher_cpu)) {

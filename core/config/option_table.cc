@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::int64_t kCountMax = std::numeric_limits<std::uint32_t>::max();
 constexpr std::int64_t kSecond = 1'000'000'000;
+constexpr std::int64_t kMillisecond = 1'000'000;
 constexpr std::int64_t kPrefetchMax = 1024;
 
 // All of them and those of a full lane may be released before the host looks at the worker's release ring.
@@ -59,6 +60,10 @@ constexpr OptionRow kOptions[] = {
      .doc = "Large payloads that one worker still views after their calls; beyond, payloads are copied"},
     {.name = "spin_max", .member = &Options::spin_max, .max = kSecond,
      .doc = "Longest spin before a wait sleeps; 0s: sleep at once"},
+    {.name = "heartbeat_interval", .member = &Options::heartbeat_interval, .min = kMillisecond, .max = 10 * kSecond,
+     .doc = "How often a worker's guard stamps its pulse, and the pool looks at it"},
+    {.name = "probe_after", .member = &Options::probe_after, .min = kMillisecond,
+     .doc = "A call that runs longer has its worker's GIL probed"},
     {.name = "python", .member = &Options::python, .form = Form::path,
      .doc = "The interpreter: a path, or a name to be found in $PATH", .default_means = "the one the extension was built for, else python3"},
     {.name = "python_path", .member = &Options::python_path, .form = Form::path,
@@ -106,8 +111,8 @@ constexpr std::size_t member_count() {
   }
 }
 
-// What no text can set: the log sink, whether the environment counts, and where the values come from.
-constexpr std::size_t kMembersWithoutRow = 3;
+// What no text can set: the event hook, the log sink, whether the environment counts, and where the values come from.
+constexpr std::size_t kMembersWithoutRow = 4;
 static_assert(member_count<Options>() == std::size(kOptions) + kMembersWithoutRow, "each member of Options has a row in kOptions");
 
 }  // namespace

@@ -35,12 +35,15 @@ std::uint8_t random_byte() { return static_cast<std::uint8_t>(std::random_device
 
 }  // namespace
 
-Supervisor::Supervisor(const Options& options, LaunchPlan plan, Counters& counters, RequestArena& arena, const Log& log)
+Supervisor::Supervisor(const Options& options, LaunchPlan plan, Counters& counters, RequestArena& arena, const Log& log, Bell& bell,
+                       Events& events)
     : options_(options),
       plan_(std::move(plan)),
       counters_(counters),
       arena_(arena),
       log_(log),
+      bell_(bell),
+      events_(events),
       epoll_(epoll_create1(EPOLL_CLOEXEC)),
       host_process_(static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0))),
       workers_(options.workers) {}
@@ -130,6 +133,7 @@ void Supervisor::handle(Source source, std::size_t index) {
   switch (source) {
     case Source::bell: {
       bell_.clear();
+      events_.tell_posted();
       if (trim_expected_.exchange(false)) trim_due_ns_ = in(options_.arena_trim_delay);
       std::vector<DutyCycle::Violation> violations;
       {
@@ -244,6 +248,9 @@ Result<void> Supervisor::try_spawn(std::size_t index) {
   hello.request_arena_bytes = arena_.bytes_total();
   hello.arena_trim_ns = options_.arena_trim_delay.count();
   hello.escaped_views_max = options_.escaped_views_max;
+  hello.heartbeat_ns = options_.heartbeat_interval.count();
+  hello.probe_after_ns = options_.probe_after.count();
+  hello.log_level = static_cast<std::uint8_t>(options_.log_level);
   // A worker that has died already is noticed by its pidfd.
   (void)worker.socket->send(ipc::encode_control(hello), worker.channel->fds_for_worker(host_process_.get(), arena_.worker_fd()));
   worker.channel->close_segment_fds();

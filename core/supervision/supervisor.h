@@ -22,6 +22,7 @@
 #include "core/dispatch/bell.h"
 #include "core/dispatch/dispatcher.h"
 #include "core/observe/counters.h"
+#include "core/observe/events.h"
 #include "core/observe/log.h"
 #include "core/supervision/launch_plan.h"
 #include "core/supervision/process.h"
@@ -34,10 +35,9 @@ namespace samovar::core {
 
 class Supervisor {
  public:
-  Supervisor(const Options& options, LaunchPlan plan, Counters& counters, RequestArena& arena, const Log& log);
+  // All outlive this. `bell` wakes the supervisor's thread.
+  Supervisor(const Options& options, LaunchPlan plan, Counters& counters, RequestArena& arena, const Log& log, Bell& bell, Events& events);
   ~Supervisor();
-
-  Bell& bell() { return bell_; }
 
   // Starts all workers and waits until each has answered its ping. Blocks up to start_timeout. Fails with the first worker's
   // failure; then none is left. Returns the methods.
@@ -105,7 +105,8 @@ class Supervisor {
   Counters& counters_;
   RequestArena& arena_;
   const Log& log_;
-  Bell bell_;
+  Bell& bell_;
+  Events& events_;
   ipc::UniqueFd epoll_;
   ipc::UniqueFd host_process_;  // a pidfd of this process, for the workers' guards
 

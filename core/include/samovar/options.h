@@ -13,6 +13,7 @@
 #include <vector>
 
 #include <samovar/api.h>
+#include <samovar/events.h>
 
 namespace samovar {
 
@@ -76,6 +77,10 @@ struct Options {
   std::vector<int> worker_cpus{};        // worker i runs on worker_cpus[i % size]; empty: wherever the kernel likes
   int dispatcher_cpu = -1;               // pinned: which core; -1: the last one this process may use
 
+  Duration heartbeat_interval = std::chrono::milliseconds(250);  // how often a worker's guard stamps its pulse, and the pool looks at it
+  Duration probe_after = std::chrono::milliseconds(50);          // a call that runs longer has its worker's GIL probed
+
+  EventHook on_event{};              // see events.h
   LogSink log{};                     // empty: to stderr
   LogLevel log_level = LogLevel::info;
 
