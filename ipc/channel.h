@@ -19,6 +19,7 @@
 #include "ipc/handshake.h"
 #include "ipc/lane.h"
 #include "ipc/message.h"
+#include "ipc/pulse.h"
 #include "ipc/release_ring.h"
 #include "ipc/result.h"
 #include "ipc/segment.h"
@@ -180,6 +181,9 @@ class WorkerEnd {
 
   std::uint32_t payload_bytes_max() const { return options_.payload_bytes_max; }
 
+  // For the threads that write the pulse. Valid as long as this.
+  PulseWriter pulse() { return {*worker_page_, request_lane_, options_.lane_bytes}; }
+
  private:
   bool collect_releases();  // whether there were any
   void trim();
@@ -191,6 +195,7 @@ class WorkerEnd {
   std::span<const std::byte> request_arena_;
   const HostPage* host_page_;
   WorkerPage* worker_page_;
+  const std::byte* request_lane_;
   LaneReader requests_;
   LaneWriter responses_;
   ReleaseReader response_releases_;

@@ -105,6 +105,17 @@ std::size_t sleeps_in_calls(Options options, int calls) {
   return static_cast<std::size_t>(after.ru_nvcsw - before.ru_nvcsw);
 }
 
+// How often a thread of a worker has gone to sleep.
+std::size_t sleeps_of_thread(pid_t worker, std::string_view name) {
+  for (const auto& task : std::filesystem::directory_iterator("/proc/" + std::to_string(worker) + "/task")) {
+    const std::string status = read_file(task.path() / "status");
+    if (status.find("Name:\t" + std::string(name) + "\n") == status.npos) continue;
+    constexpr std::string_view kCount = "\nvoluntary_ctxt_switches:\t";
+    return std::stoul(status.substr(status.find(kCount) + kCount.size()));
+  }
+  throw std::runtime_error("no thread " + std::string(name));
+}
+
 const std::map<std::string_view, std::function<void()>>& effects() {
   static const std::map<std::string_view, std::function<void()>> kEffects{
       {"module",
@@ -362,6 +373,27 @@ const std::map<std::string_view, std::function<void()>>& effects() {
          constexpr int kCalls = 200;
          EXPECT_GE(sleeps_in_calls(with("spin_max", "0s"), kCalls), kCalls / 2u) << "each wait sleeps at once";
          EXPECT_LT(sleeps_in_calls(with("spin_max", "1s"), kCalls), kCalls / 2u) << "each wait spins";
+       }},
+      {"heartbeat_interval",
+       [] {
+         Pool slow = start(with("heartbeat_interval", "10s"));
+         Pool quick = start(with("heartbeat_interval", "1ms"));
+         const pid_t slow_worker = worker_pid(slow), quick_worker = worker_pid(quick);
+         const std::size_t before = sleeps_of_thread(slow_worker, "samovar-guard");
+         EXPECT_TRUE(wait_until([&] { return sleeps_of_thread(quick_worker, "samovar-guard") >= 50; }));
+         EXPECT_LE(sleeps_of_thread(slow_worker, "samovar-guard"), before + 2);
+       }},
+      {"probe_after",
+       [] {
+         Pool late = start(with("probe_after", "1h", with("heartbeat_interval", "1ms")));
+         Pool soon = start(with("probe_after", "1ms", with("heartbeat_interval", "1ms")));
+         const pid_t late_worker = worker_pid(late), soon_worker = worker_pid(soon);
+         EXPECT_TRUE(wait_until([&] {
+           EXPECT_TRUE(late.call("spin_us", value(20'000)));
+           EXPECT_TRUE(soon.call("spin_us", value(20'000)));
+           return sleeps_of_thread(soon_worker, "samovar-prober") >= 10;
+         }));
+         EXPECT_EQ(sleeps_of_thread(late_worker, "samovar-prober"), 1u) << "until it is asked for the first time";
        }},
       {"python",
        [] {

@@ -24,7 +24,7 @@ const bool kSanitizedWorkers = [] {
 
 }  // namespace
 
-std::string module(std::string_view file) { return std::string(SAMOVAR_TEST_MODULES) + "/" + std::string(file); }
+std::string module(std::string_view file) { return (fs::path(SAMOVAR_TEST_MODULES) / file).string(); }
 
 Options options(std::string_view module_file) {
   Options options;
