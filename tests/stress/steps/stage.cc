@@ -1,0 +1,246 @@
+#include "tests/stress/steps/stage.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <stdexcept>
+
+#include "tests/stress/stress.h"
+
+namespace samovar::test {
+namespace {
+
+constexpr char kPoolName[] = "steps";
+
+using Pair = std::pair<std::uint64_t, ChannelState>;
+std::set<Pair>& seen_pairs() {
+  static std::set<Pair> pairs;
+  return pairs;
+}
+
+// What steps.py answers: number, process, checksum; once or over and over.
+struct Answer {
+  std::uint64_t number;
+  std::uint32_t pid;
+  std::uint32_t crc;
+};
+static_assert(sizeof(Answer) == 16 && sizeof(Stage::Note) == 16);
+
+}  // namespace
+
+// --- calls --------------------------------------------------------------------------------------------------------------
+
+int Told::times_told() {
+  const std::lock_guard lock(mutex);
+  return times;
+}
+
+std::optional<Code> Told::error() {
+  const std::lock_guard lock(mutex);
+  return outcome ? code_of(*outcome) : std::nullopt;
+}
+
+std::optional<pid_t> Told::replied_by() {
+  const std::lock_guard lock(mutex);
+  if (!outcome || !*outcome || (*outcome)->data().size() < sizeof(Answer)) return std::nullopt;
+  Answer answer;
+  std::memcpy(&answer, (*outcome)->data().data(), sizeof answer);
+  return static_cast<pid_t>(answer.pid);
+}
+
+bool Told::is_right() {
+  const std::lock_guard lock(mutex);
+  if (!outcome) return false;
+  if (!*outcome) return true;
+  const std::span<const std::byte> data = (*outcome)->data();
+  const std::uint32_t crc = crc32(argument.data(), argument.size());
+  for (std::size_t at = 0; at + sizeof(Answer) <= data.size(); at += sizeof(Answer)) {
+    Answer answer;
+    std::memcpy(&answer, data.data() + at, sizeof answer);
+    if (answer.number != number || answer.crc != crc) return false;
+  }
+  return data.size() >= sizeof(Answer);
+}
+
+std::string Told::describe() {
+  std::string text = "call " + std::to_string(number);
+  if (const auto pid = replied_by()) return text + ": a reply from process " + std::to_string(*pid);
+  const std::lock_guard lock(mutex);
+  if (!outcome) return text + ": nothing";
+  return text + ": " + (*outcome ? "a strange reply" : (*outcome).error().to_string());
+}
+
+// --- the stage ------------------------------------------------------------------------------------------------------------
+
+std::size_t Stage::pairs() { return seen_pairs().size(); }
+
+Stage::Stage(const Script& script) : script_(script) {
+  setenv("SAMOVAR_TEST_LOG", folder_.file("notes").c_str(), 1);
+  Options chosen = options("steps.py");
+  chosen.name = kPoolName;
+  chosen.dispatcher = script.dispatcher;
+  chosen.prefetch = 16;
+  chosen.log_level = LogLevel::error;
+  chosen.inline_bytes_max = kInlineBytes;
+  chosen.request_arena_bytes = chosen.response_arena_bytes = std::uint64_t{1} << 20;
+  chosen.spin_max = Duration::zero();  // it sleeps at once: a script begins and ends there
+  pool_.emplace(start(chosen));
+  descriptors_ = open_descriptors().size();
+  threads_ = thread_count();
+  mappings_ = count_mappings(kPoolName);
+}
+
+pid_t Stage::find_worker() {
+  for (const pid_t child : children_of(getpid())) {
+    if (is_alive(child)) return child;
+  }
+  throw std::runtime_error("the pool has no worker");
+}
+
+void Stage::set(Duration timeout, bool idempotent) {
+  calls_.clear();
+  before_ = pool_->stats();
+  noted_before_ = notes().size() + noted_before_;
+  const pid_t pid = find_worker();
+  view_.emplace(pid, kPoolName, pool_->options().lane_bytes);
+  if (!wait_until([&] { return view_->is_asleep(); })) throw std::runtime_error("the worker does not sleep");
+  tracee_.emplace(pid);
+  extension_ = code_range(pid, "/_native.");
+  for (int call = 0; call < script_.calls; ++call) calls_.push_back(send(timeout, idempotent));
+}
+
+std::unique_ptr<Told> Stage::send(Duration timeout, bool idempotent) {
+  auto told = std::make_unique<Told>();
+  told->number = next_number_++;
+  told->idempotent = idempotent;
+  told->argument.resize(script_.argument_bytes);
+  for (std::size_t i = 0; i < told->argument.size(); ++i) told->argument[i] = static_cast<std::byte>(told->number * 31 + i);
+  std::memcpy(told->argument.data(), &told->number, sizeof told->number);
+  const auto accepted = pool_->submit(
+      script_.method, bytes(told->argument.data(), told->argument.size()),
+      [told = told.get()](Result<Reply> outcome) {
+        const std::lock_guard lock(told->mutex);
+        if (++told->times == 1) told->outcome.emplace(std::move(outcome));
+      },
+      {.timeout = timeout, .stop = told->stop.get_token(), .idempotent = idempotent});
+  if (!accepted) throw std::runtime_error("not accepted: " + accepted.error().to_string());
+  return told;
+}
+
+bool Stage::at_end(const ChannelState& state) const {
+  switch (script_.until) {
+    case Script::Until::second_call_begins: return state.started >= 2;
+    case Script::Until::second_call_answered: return state.published >= 2;
+    case Script::Until::sleep: break;
+  }
+  return state.published == static_cast<std::uint64_t>(script_.calls) && state.asleep != 0 && tracee_->is_at_system_call();
+}
+
+bool Stage::step_to(Point point) {
+  std::uint64_t steps = 0, in_extension = 0;
+  for (;;) {
+    if (!tracee_->step()) throw std::runtime_error("the worker has ended under the tracer");
+    ++steps;
+    const std::uint64_t at = tracee_->instruction();
+    const bool inside = extension_.contains(at);
+    in_extension += inside;
+    const bool reached = (point.in_extension ? in_extension : steps) == point.number && (inside || !point.in_extension);
+    const bool may_end = inside || view_->is_asleep();
+    if (!reached && !may_end) continue;
+    const ChannelState state = view_->now();
+    if (reached) {
+      seen_pairs().emplace(at - extension_.module, state);
+      return true;
+    }
+    if (at_end(state)) return false;
+  }
+}
+
+Course Stage::survey() {
+  Course course;
+  std::map<Pair, std::pair<std::uint64_t, std::uint64_t>> first_and_last;
+  ChannelState state;
+  do {
+    if (!tracee_->step()) throw std::runtime_error("the worker has ended under the tracer");
+    ++course.steps;
+    const std::uint64_t at = tracee_->instruction();
+    state = view_->now();
+    if (!extension_.contains(at)) continue;
+    const std::uint64_t number = ++course.in_extension;
+    first_and_last.try_emplace({at - extension_.module, state}, number, number).first->second.second = number;
+  } while (!at_end(state));
+  tracee_->let_run();
+
+  course.pairs = first_and_last.size();
+  for (const auto& [pair, numbers] : first_and_last) {
+    course.telling.push_back(numbers.first);
+    if (numbers.second != numbers.first) course.telling.push_back(numbers.second);
+  }
+  std::sort(course.telling.begin(), course.telling.end());
+  return course;
+}
+
+ChannelState Stage::state() { return view_->now(); }
+
+bool Stage::all_told() {
+  for (const auto& call : calls_) {
+    if (wait_until([&] { return pool_->poll(), call->times_told() > 0; })) continue;
+    ADD_FAILURE() << "call " << call->number << " has no outcome";
+    return false;
+  }
+  return true;
+}
+
+void Stage::expect_at_rest() {
+  // Who would be told twice would be told by now: what follows comes later than anything of these calls.
+  auto later = send(std::chrono::seconds(20));
+  EXPECT_TRUE(wait_until([&] { return pool_->poll(), later->times_told() > 0; })) << "the pool does not serve";
+  EXPECT_TRUE(later->replied_by() && later->is_right()) << later->describe();
+  for (const auto& call : calls_) EXPECT_EQ(call->times_told(), 1) << "told twice: " << call->describe();
+  later.reset();
+  calls_.clear();
+  tracee_.reset();
+  view_.reset();
+
+  const auto at_rest = [&] {
+    pool_->poll();
+    const Stats stats = pool_->stats();
+    // The last call of `kept` is in view for as long as its worker lives.
+    return stats.queued == 0 && stats.in_flight == 0 && stats.request_arena_in_use == stats.escaped_views * ipc::kPageBytes &&
+           stats.escaped_views <= 1 && stats.workers_ready == 1 && stats.accepted == stats.replied + stats.failed;
+  };
+  EXPECT_TRUE(wait_until(at_rest)) << [&] {
+    const Stats s = pool_->stats();
+    return std::to_string(s.queued) + " queued, " + std::to_string(s.in_flight) + " in flight, " +
+           std::to_string(s.request_arena_in_use) + " bytes of the request arena in use, " + std::to_string(s.escaped_views) +
+           " views escaped, " + std::to_string(s.workers_ready) + " workers ready, accepted " + std::to_string(s.accepted) + ", replied " +
+           std::to_string(s.replied) + ", failed " + std::to_string(s.failed);
+  }();
+  EXPECT_EQ(pool_->stats().violations, before_.violations);
+  EXPECT_TRUE(wait_until([&] {
+    return open_descriptors().size() == descriptors_ && thread_count() == threads_ && count_mappings(kPoolName) == mappings_ &&
+           children_of(getpid()).size() == 1;
+  })) << "left behind: "
+      << Footprint::now().to_string() << "; " << count_mappings(kPoolName) << " mappings, at first " << mappings_;
+}
+
+// --- what workers write down ------------------------------------------------------------------------------------------------
+
+std::vector<Stage::Note> Stage::notes() const {
+  const std::string text = folder_.read("notes");
+  std::vector<Note> all(text.size() / sizeof(Note));
+  std::memcpy(all.data(), text.data(), all.size() * sizeof(Note));
+  all.erase(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(std::min(noted_before_, all.size())));
+  return all;
+}
+
+int Stage::times_begun(const Told& call) const {
+  int times = 0;
+  for (const Note& note : notes()) times += note.number == call.number && note.crc == 0;
+  return times;
+}
+
+}  // namespace samovar::test
