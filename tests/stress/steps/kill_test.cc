@@ -97,6 +97,7 @@ TEST_P(Killed, at_any_instruction_leaves_each_call_one_outcome) {
   const Footprint before = Footprint::now();
   {
     Stage stage(GetParam());
+    stage.expect_served();  // as each successor will have, when it is stepped through
     stage.set(kNoDeadline, false);
     const Course course = stage.survey();
     ASSERT_TRUE(stage.all_told());

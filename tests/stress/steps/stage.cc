@@ -161,6 +161,7 @@ bool Stage::step_to(Point point) {
 
 Course Stage::survey() {
   Course course;
+  const auto begin = std::chrono::steady_clock::now();
   std::map<Pair, std::pair<std::uint64_t, std::uint64_t>> first_and_last;
   ChannelState state;
   do {
@@ -172,6 +173,7 @@ Course Stage::survey() {
     const std::uint64_t number = ++course.in_extension;
     first_and_last.try_emplace({at - extension_.module, state}, number, number).first->second.second = number;
   } while (!at_end(state));
+  course.time = std::chrono::steady_clock::now() - begin;
   tracee_->let_run();
 
   course.pairs = first_and_last.size();
@@ -194,13 +196,16 @@ bool Stage::all_told() {
   return true;
 }
 
+void Stage::expect_served() {
+  const auto call = send(std::chrono::seconds(20));
+  EXPECT_TRUE(wait_until([&] { return pool_->poll(), call->times_told() > 0; })) << "the pool does not serve";
+  EXPECT_TRUE(call->replied_by() && call->is_right()) << call->describe();
+}
+
 void Stage::expect_at_rest() {
-  // Who would be told twice would be told by now: what follows comes later than anything of these calls.
-  auto later = send(std::chrono::seconds(20));
-  EXPECT_TRUE(wait_until([&] { return pool_->poll(), later->times_told() > 0; })) << "the pool does not serve";
-  EXPECT_TRUE(later->replied_by() && later->is_right()) << later->describe();
+  expect_served();
+  // Who would be told twice has been told by now: the call before came later than anything of these.
   for (const auto& call : calls_) EXPECT_EQ(call->times_told(), 1) << "told twice: " << call->describe();
-  later.reset();
   calls_.clear();
   tracee_.reset();
   view_.reset();

@@ -11,6 +11,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <ostream>
 #include <set>
 #include <stop_token>
 #include <string>
@@ -39,6 +40,7 @@ struct Script {
   } until;
   Dispatcher dispatcher = Dispatcher::caller;
 };
+inline void PrintTo(const Script& script, std::ostream* out) { *out << script.name; }
 inline constexpr std::uint32_t kInlineBytes = 128;
 
 // An instruction at which to stop, counted from where the worker wakes.
@@ -57,6 +59,7 @@ struct Course {
   // comes between, the rounds of a loop, nobody else can tell apart.
   std::vector<std::uint64_t> telling;
   std::size_t pairs = 0;
+  Duration time{};
 };
 
 // A call, and what its callback was told.
@@ -110,6 +113,7 @@ class Stage {
   const Stats& before() const { return before_; }
 
   std::unique_ptr<Told> send(Duration timeout, bool idempotent = false);
+  void expect_served();  // one call more, and its reply
 
   // Distinct (instruction, channel state) pairs that step_to() has stopped at, all stages together.
   static std::size_t pairs();
