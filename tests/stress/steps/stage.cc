@@ -38,6 +38,8 @@ int Told::times_told() {
   return times;
 }
 
+std::uint32_t Told::checksum() const { return crc32(argument.data(), argument.size()); }
+
 std::optional<Code> Told::error() {
   const std::lock_guard lock(mutex);
   return outcome ? code_of(*outcome) : std::nullopt;
@@ -56,7 +58,7 @@ bool Told::is_right() {
   if (!outcome) return false;
   if (!*outcome) return true;
   const std::span<const std::byte> data = (*outcome)->data();
-  const std::uint32_t crc = crc32(argument.data(), argument.size());
+  const std::uint32_t crc = checksum();
   for (std::size_t at = 0; at + sizeof(Answer) <= data.size(); at += sizeof(Answer)) {
     Answer answer;
     std::memcpy(&answer, data.data() + at, sizeof answer);
@@ -112,8 +114,8 @@ void Stage::set(Duration timeout, bool idempotent) {
   for (int call = 0; call < script_.calls; ++call) calls_.push_back(send(timeout, idempotent));
 }
 
-std::unique_ptr<Told> Stage::send(Duration timeout, bool idempotent) {
-  auto told = std::make_unique<Told>();
+std::shared_ptr<Told> Stage::send(Duration timeout, bool idempotent) {
+  auto told = std::make_shared<Told>();
   told->number = next_number_++;
   told->idempotent = idempotent;
   told->argument.resize(script_.argument_bytes);
@@ -121,7 +123,7 @@ std::unique_ptr<Told> Stage::send(Duration timeout, bool idempotent) {
   std::memcpy(told->argument.data(), &told->number, sizeof told->number);
   const auto accepted = pool_->submit(
       script_.method, bytes(told->argument.data(), told->argument.size()),
-      [told = told.get()](Result<Reply> outcome) {
+      [told](Result<Reply> outcome) {
         const std::lock_guard lock(told->mutex);
         if (++told->times == 1) told->outcome.emplace(std::move(outcome));
       },
@@ -152,7 +154,7 @@ bool Stage::step_to(Point point) {
     if (!reached && !may_end) continue;
     const ChannelState state = view_->now();
     if (reached) {
-      seen_pairs().emplace(at - extension_.module, state);
+      if (inside) seen_pairs().emplace(at - extension_.module, state);
       return true;
     }
     if (at_end(state)) return false;

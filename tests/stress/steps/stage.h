@@ -74,6 +74,7 @@ struct Told {
   std::optional<Result<Reply>> outcome;  // guarded by mutex: the first
 
   int times_told();
+  std::uint32_t checksum() const;      // of the argument, as steps.py has it
   std::string describe();              // "call 17: a reply from process 4711"
   std::optional<Code> error();         // of its outcome; nothing where it is a reply, or is to come
   std::optional<pid_t> replied_by();   // and the reply is right; nothing where it is none
@@ -109,10 +110,10 @@ class Stage {
   ChannelState state();  // requires: the worker is stopped, or idle
   Pool& pool() { return *pool_; }
   Tracee& worker() { return *tracee_; }
-  std::vector<std::unique_ptr<Told>>& calls() { return calls_; }
+  std::vector<std::shared_ptr<Told>>& calls() { return calls_; }
   const Stats& before() const { return before_; }
 
-  std::unique_ptr<Told> send(Duration timeout, bool idempotent = false);
+  std::shared_ptr<Told> send(Duration timeout, bool idempotent = false);
   void expect_served();  // one call more, and its reply
 
   // Distinct (instruction, channel state) pairs that step_to() has stopped at, all stages together.
@@ -128,7 +129,7 @@ class Stage {
   std::optional<Tracee> tracee_;
   std::optional<ChannelView> view_;
   CodeRange extension_;
-  std::vector<std::unique_ptr<Told>> calls_;
+  std::vector<std::shared_ptr<Told>> calls_;
   std::uint64_t next_number_ = 1;
   std::size_t noted_before_ = 0;
   Stats before_;
