@@ -1,5 +1,6 @@
 #include "tests/stress/steps/stage.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -79,12 +80,15 @@ std::string Told::describe() {
 
 std::size_t Stage::pairs() { return seen_pairs().size(); }
 
-Stage::Stage(const Script& script) : script_(script) {
+Stage::Stage(const Script& script, const std::string& python) : script_(script) {
   setenv("SAMOVAR_TEST_LOG", folder_.file("notes").c_str(), 1);
   Options chosen = options("steps.py");
   chosen.name = kPoolName;
   chosen.dispatcher = script.dispatcher;
   chosen.prefetch = 16;
+  chosen.python = python;
+  if (!python.empty()) chosen.log = [](LogLevel, std::string_view) {};  // of workers that fail to start, as they are meant to
+  chosen.restart_delay = std::chrono::milliseconds(1);
   chosen.log_level = LogLevel::error;
   chosen.inline_bytes_max = kInlineBytes;
   chosen.request_arena_bytes = chosen.response_arena_bytes = std::uint64_t{1} << 20;
@@ -102,16 +106,26 @@ pid_t Stage::find_worker() {
   throw std::runtime_error("the pool has no worker");
 }
 
-void Stage::set(Duration timeout, bool idempotent) {
+void Stage::begin() {
   calls_.clear();
   before_ = pool_->stats();
-  noted_before_ = notes().size() + noted_before_;
+  noted_before_ += notes().size();
+}
+
+void Stage::kill_worker() { kill(find_worker(), SIGKILL); }
+
+void Stage::send_all(Duration timeout, bool idempotent) {
+  for (int call = 0; call < script_.calls; ++call) calls_.push_back(send(timeout, idempotent));
+}
+
+void Stage::set(Duration timeout, bool idempotent) {
+  begin();
   const pid_t pid = find_worker();
   view_.emplace(pid, kPoolName, pool_->options().lane_bytes);
   if (!wait_until([&] { return view_->is_asleep(); })) throw std::runtime_error("the worker does not sleep");
   tracee_.emplace(pid);
   extension_ = code_range(pid, "/_native.");
-  for (int call = 0; call < script_.calls; ++call) calls_.push_back(send(timeout, idempotent));
+  send_all(timeout, idempotent);
 }
 
 std::shared_ptr<Told> Stage::send(Duration timeout, bool idempotent) {

@@ -83,10 +83,14 @@ struct Told {
 
 class Stage {
  public:
-  explicit Stage(const Script& script);
+  explicit Stage(const Script& script, const std::string& python = {});  // `python`: the interpreter, or what stands for it
 
   // The worker stops, where it sleeps, and `script.calls` calls are put into its lane. `timeout` and `idempotent` are those of the calls.
   void set(Duration timeout, bool idempotent);
+
+  void begin();                          // forgets the calls and notes of what was before; set() does
+  void kill_worker();                    // not under the tracer
+  void send_all(Duration timeout, bool idempotent);  // the calls of the script
 
   // Steps to `point`. False: the script was over before; the worker stands at its end.
   bool step_to(Point point);
@@ -104,7 +108,7 @@ class Stage {
     std::uint32_t pid;
     std::uint32_t crc;  // 0: it begins
   };
-  std::vector<Note> notes() const;  // since set()
+  std::vector<Note> notes() const;  // since begin()
   int times_begun(const Told& call) const;
 
   ChannelState state();  // requires: the worker is stopped, or idle
