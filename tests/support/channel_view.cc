@@ -1,10 +1,12 @@
 #include "tests/support/channel_view.h"
 
+#include <cstring>
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
 
 #include "ipc/lane.h"
+#include "ipc/message.h"
 
 namespace samovar::test {
 namespace {
@@ -42,6 +44,7 @@ ChannelView::ChannelView(pid_t pid, const std::string& pool_name, std::uint32_t 
     if (name == channel + "-worker") worker = begin;
   });
   if (host == 0 || worker == 0) throw std::runtime_error("process " + std::to_string(pid) + " has no channel of the pool " + pool_name);
+  request_lane_ = reinterpret_cast<const std::byte*>(host) + ipc::kPageBytes;
   worker_page_ = reinterpret_cast<const ipc::WorkerPage*>(worker);
   responses_end_ = reinterpret_cast<const ipc::HostPage*>(host)->responses_consumed.load();
   begin_ = now();
@@ -65,6 +68,26 @@ ChannelState ChannelView::now() {
           .released = worker_page_->blocks_released.load() - begin_.released,
           .asleep = worker_page_->asleep.load(),
           .awaits_block = worker_page_->awaits_block.load()};
+}
+
+std::vector<std::uint64_t> ChannelView::requests() const {
+  std::vector<std::uint64_t> found;
+  auto* ring = const_cast<std::byte*>(request_lane_);
+  for (std::uint64_t at = worker_page_->requests_consumed.load();;) {
+    const std::uint64_t word = ipc::commit_word(ring, lane_bytes_, at)->load();
+    if ((word & ipc::kCommitValid) == 0) return found;
+    if ((word & ipc::kCommitWrap) != 0) {
+      at += lane_bytes_ - (at & (lane_bytes_ - 1));
+      continue;
+    }
+    const auto size = static_cast<std::uint32_t>(word & ipc::kCommitSizeMask);
+    std::vector<std::byte> message(size);
+    std::memcpy(message.data(), ring + (at & (lane_bytes_ - 1)) + ipc::kCommitWordBytes, size);
+    ipc::Request request;
+    if (!ipc::read_request(message, request) || request.payload.size() < 8) throw std::runtime_error("what lies in the lane is no request");
+    std::memcpy(&found.emplace_back(), request.payload.data(), 8);
+    at += ipc::record_advance(size);
+  }
 }
 
 std::size_t count_mappings(const std::string& name) {

@@ -9,6 +9,7 @@
 #include <compare>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "ipc/layout.h"
 
@@ -34,9 +35,14 @@ class ChannelView {
   ChannelView(pid_t pid, const std::string& pool_name, std::uint32_t lane_bytes);
 
   ChannelState now();
+
+  // The first eight bytes of each request's payload, of those that the worker has not consumed, in lane order. Requires: the worker
+  // stands still, and no payload lies in an arena.
+  std::vector<std::uint64_t> requests() const;
   bool is_asleep() const { return worker_page_->asleep.load() != 0; }
 
  private:
+  const std::byte* request_lane_;
   const ipc::WorkerPage* worker_page_;
   std::uint32_t lane_bytes_;
   std::uint64_t responses_end_ = 0;

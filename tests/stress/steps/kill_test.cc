@@ -103,11 +103,10 @@ TEST_P(Killed, at_any_instruction_leaves_each_call_one_outcome) {
     ASSERT_TRUE(stage.all_told());
     stage.expect_at_rest();
 
-    const std::size_t pairs_before = Stage::pairs();
-    const std::vector<Point> points = choose_points(course);
+      const std::vector<Point> points = choose_points(course);
     for (std::size_t i = 0; i < points.size() && !HasFailure(); ++i) kill_at(stage, points[i], kTwists[i % std::size(kTwists)]);
     std::printf("%s: %zu kills at %zu of %zu (instruction, channel state) pairs; the script is %llu instructions, %llu of them the extension's\n",
-                GetParam().name, points.size(), Stage::pairs() - pairs_before, course.pairs, static_cast<unsigned long long>(course.steps),
+                GetParam().name, points.size(), stage.pairs(), course.pairs, static_cast<unsigned long long>(course.steps),
                 static_cast<unsigned long long>(course.in_extension));
   }
   EXPECT_TRUE(wait_until([&] { return Footprint::now() == before; })) << Footprint::now().to_string();

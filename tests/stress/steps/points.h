@@ -20,8 +20,8 @@ inline std::vector<Point> choose_points(const Course& course) {
     for (std::size_t i = 0; i < count; ++i) choose((2 * i + 1) * all / (2 * count));
   };
   const std::size_t telling = course.telling.size();
-  spread(for_soak(kSample, telling), telling, [&](std::size_t i) { points.push_back({course.telling[i], true}); });
-  spread(for_soak(kBetween, std::size_t{200}), course.steps, [&](std::size_t i) { points.push_back({i + 1, false}); });
+  spread(for_soak(kSample, telling), telling, [&](std::size_t i) { points.push_back(course.telling[i]); });
+  spread(for_soak(kBetween, std::size_t{200}), course.steps, [&](std::size_t i) { points.push_back({.number = i + 1, .in_extension = false, .steps = i + 1}); });
   return points;
 }
 

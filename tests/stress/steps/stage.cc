@@ -16,12 +16,6 @@ namespace {
 
 constexpr char kPoolName[] = "steps";
 
-using Pair = std::pair<std::uint64_t, ChannelState>;
-std::set<Pair>& seen_pairs() {
-  static std::set<Pair> pairs;
-  return pairs;
-}
-
 // What steps.py answers: number, process, checksum; once or over and over.
 struct Answer {
   std::uint64_t number;
@@ -78,13 +72,12 @@ std::string Told::describe() {
 
 // --- the stage ------------------------------------------------------------------------------------------------------------
 
-std::size_t Stage::pairs() { return seen_pairs().size(); }
-
 Stage::Stage(const Script& script, const std::string& python) : script_(script) {
   setenv("SAMOVAR_TEST_LOG", folder_.file("notes").c_str(), 1);
   Options chosen = options("steps.py");
   chosen.name = kPoolName;
   chosen.dispatcher = script.dispatcher;
+  chosen.workers = script.workers;
   chosen.prefetch = 16;
   chosen.python = python;
   if (!python.empty()) chosen.log = [](LogLevel, std::string_view) {};  // of workers that fail to start, as they are meant to
@@ -99,11 +92,13 @@ Stage::Stage(const Script& script, const std::string& python) : script_(script) 
   mappings_ = count_mappings(kPoolName);
 }
 
-pid_t Stage::find_worker() {
+std::vector<pid_t> Stage::find_workers() {
+  std::vector<pid_t> alive;
   for (const pid_t child : children_of(getpid())) {
-    if (is_alive(child)) return child;
+    if (is_alive(child)) alive.push_back(child);
   }
-  throw std::runtime_error("the pool has no worker");
+  if (alive.size() != script_.workers) throw std::runtime_error("the pool has not all of its workers");
+  return alive;
 }
 
 void Stage::begin() {
@@ -112,21 +107,41 @@ void Stage::begin() {
   noted_before_ += notes().size();
 }
 
-void Stage::kill_worker() { kill(find_worker(), SIGKILL); }
+void Stage::kill_worker() { kill(find_workers().front(), SIGKILL); }
 
 void Stage::send_all(Duration timeout, bool idempotent) {
   for (int call = 0; call < script_.calls; ++call) calls_.push_back(send(timeout, idempotent));
 }
 
+// Until both take calls, and have done what they took: a new worker is ready a moment before the dispatcher knows.
+void Stage::await_both(const std::vector<pid_t>& workers) {
+  ChannelView first(workers.front(), kPoolName, pool_->options().lane_bytes);
+  ChannelView second(workers.back(), kPoolName, pool_->options().lane_bytes);
+  const bool both = wait_until([&] {
+    const auto one = send(std::chrono::seconds(20)), another = send(std::chrono::seconds(20));
+    const auto told = [&] { return pool_->poll(), one->times_told() + another->times_told() == 2; };
+    return wait_until(told) && first.now().started > 0 && second.now().started > 0;
+  });
+  if (!both || !wait_until([&] { return second.is_asleep(); })) throw std::runtime_error("not both workers take calls, and sleep then");
+}
+
 void Stage::set(Duration timeout, bool idempotent) {
   begin();
-  const pid_t pid = find_worker();
+  const std::vector<pid_t> workers = find_workers();
+  const pid_t pid = workers.front();
+  if (workers.size() > 1) {
+    await_both(workers);
+    other_.emplace(workers.back());
+  }
   view_.emplace(pid, kPoolName, pool_->options().lane_bytes);
   if (!wait_until([&] { return view_->is_asleep(); })) throw std::runtime_error("the worker does not sleep");
   tracee_.emplace(pid);
   extension_ = code_range(pid, "/_native.");
   send_all(timeout, idempotent);
+  if (workers.size() > 1) in_lane_ = view_->requests();
 }
+
+void Stage::let_other_run() { other_.reset(); }
 
 std::shared_ptr<Told> Stage::send(Duration timeout, bool idempotent) {
   auto told = std::make_shared<Told>();
@@ -168,7 +183,7 @@ bool Stage::step_to(Point point) {
     if (!reached && !may_end) continue;
     const ChannelState state = view_->now();
     if (reached) {
-      if (inside) seen_pairs().emplace(at - extension_.module, state);
+      if (inside) pairs_.emplace(at - extension_.module, state);
       return true;
     }
     if (at_end(state)) return false;
@@ -178,7 +193,7 @@ bool Stage::step_to(Point point) {
 Course Stage::survey() {
   Course course;
   const auto begin = std::chrono::steady_clock::now();
-  std::map<Pair, std::pair<std::uint64_t, std::uint64_t>> first_and_last;
+  std::map<Pair, std::pair<Point, Point>> first_and_last;
   ChannelState state;
   do {
     if (!tracee_->step()) throw std::runtime_error("the worker has ended under the tracer");
@@ -186,18 +201,18 @@ Course Stage::survey() {
     const std::uint64_t at = tracee_->instruction();
     state = view_->now();
     if (!extension_.contains(at)) continue;
-    const std::uint64_t number = ++course.in_extension;
-    first_and_last.try_emplace({at - extension_.module, state}, number, number).first->second.second = number;
+    const Point point{.number = ++course.in_extension, .in_extension = true, .steps = course.steps};
+    first_and_last.try_emplace({at - extension_.module, state}, point, point).first->second.second = point;
   } while (!at_end(state));
   course.time = std::chrono::steady_clock::now() - begin;
   tracee_->let_run();
 
   course.pairs = first_and_last.size();
-  for (const auto& [pair, numbers] : first_and_last) {
-    course.telling.push_back(numbers.first);
-    if (numbers.second != numbers.first) course.telling.push_back(numbers.second);
+  for (const auto& [pair, points] : first_and_last) {
+    course.telling.push_back(points.first);
+    if (points.second.number != points.first.number) course.telling.push_back(points.second);
   }
-  std::sort(course.telling.begin(), course.telling.end());
+  std::sort(course.telling.begin(), course.telling.end(), [](Point a, Point b) { return a.number < b.number; });
   return course;
 }
 
@@ -231,7 +246,7 @@ void Stage::expect_at_rest() {
     const Stats stats = pool_->stats();
     // The last call of `kept` is in view for as long as its worker lives.
     return stats.queued == 0 && stats.in_flight == 0 && stats.request_arena_in_use == stats.escaped_views * ipc::kPageBytes &&
-           stats.escaped_views <= 1 && stats.workers_ready == 1 && stats.accepted == stats.replied + stats.failed;
+           stats.escaped_views <= 1 && stats.workers_ready == script_.workers && stats.accepted == stats.replied + stats.failed;
   };
   EXPECT_TRUE(wait_until(at_rest)) << [&] {
     const Stats s = pool_->stats();
@@ -243,7 +258,7 @@ void Stage::expect_at_rest() {
   EXPECT_EQ(pool_->stats().violations, before_.violations);
   EXPECT_TRUE(wait_until([&] {
     return open_descriptors().size() == descriptors_ && thread_count() == threads_ && count_mappings(kPoolName) == mappings_ &&
-           children_of(getpid()).size() == 1;
+           children_of(getpid()).size() == script_.workers;
   })) << "left behind: "
       << Footprint::now().to_string() << "; " << count_mappings(kPoolName) << " mappings, at first " << mappings_;
 }

@@ -1,4 +1,4 @@
-// Stage: a pool of one worker whose main thread is stopped at an instruction while calls lie in its lane. From what the channel says
+// Stage: a pool with a worker whose main thread is stopped at an instruction while calls lie in its lane. From what the channel says
 // then the outcome of each call is foretold, and afterwards compared with what its callback was told.
 //
 // Threads: one, the tracer.
@@ -39,6 +39,7 @@ struct Script {
     sleep,                 // until the worker has nothing left to do
   } until;
   Dispatcher dispatcher = Dispatcher::caller;
+  unsigned workers = 1;        // 2: the other one stands still, too, until let_other_run()
 };
 inline void PrintTo(const Script& script, std::ostream* out) { *out << script.name; }
 inline constexpr std::uint32_t kInlineBytes = 128;
@@ -47,6 +48,7 @@ inline constexpr std::uint32_t kInlineBytes = 128;
 struct Point {
   std::uint64_t number = 0;
   bool in_extension = true;  // counts the extension's instructions; else all
+  std::uint64_t steps = 0;   // instructions up to there, in the course that it was chosen from
 
   std::string to_string() const { return (in_extension ? "instruction " : "step ") + std::to_string(number) + (in_extension ? " of the extension" : ""); }
 };
@@ -55,11 +57,13 @@ struct Point {
 struct Course {
   std::uint64_t steps = 0;
   std::uint64_t in_extension = 0;
-  // The extension's instructions that count, by number: each (instruction, channel state) pair where it comes first and last. What
+  // The extension's instructions that count: each (instruction, channel state) pair where it comes first and last. What
   // comes between, the rounds of a loop, nobody else can tell apart.
-  std::vector<std::uint64_t> telling;
+  std::vector<Point> telling;
   std::size_t pairs = 0;
   Duration time{};
+
+  Duration time_to(Point point) const { return time * static_cast<std::int64_t>(point.steps) / static_cast<std::int64_t>(steps); }
 };
 
 // A call, and what its callback was told.
@@ -111,7 +115,10 @@ class Stage {
   std::vector<Note> notes() const;  // since begin()
   int times_begun(const Told& call) const;
 
+  void let_other_run();
+
   ChannelState state();  // requires: the worker is stopped, or idle
+  const std::vector<std::uint64_t>& in_lane() const { return in_lane_; }  // of two workers: the calls that the stopped one got
   Pool& pool() { return *pool_; }
   Tracee& worker() { return *tracee_; }
   std::vector<std::shared_ptr<Told>>& calls() { return calls_; }
@@ -120,19 +127,25 @@ class Stage {
   std::shared_ptr<Told> send(Duration timeout, bool idempotent = false);
   void expect_served();  // one call more, and its reply
 
-  // Distinct (instruction, channel state) pairs that step_to() has stopped at, all stages together.
-  static std::size_t pairs();
+  // Distinct (instruction of the extension, channel state) pairs that step_to() has stopped at.
+  std::size_t pairs() const { return pairs_.size(); }
 
  private:
+  using Pair = std::pair<std::uint64_t, ChannelState>;
+
   bool at_end(const ChannelState& state) const;
-  pid_t find_worker();
+  std::vector<pid_t> find_workers();
+  void await_both(const std::vector<pid_t>& workers);
 
   const Script script_;
   Folder folder_;
   std::optional<Pool> pool_;
   std::optional<Tracee> tracee_;
+  std::optional<Tracee> other_;
   std::optional<ChannelView> view_;
   CodeRange extension_;
+  std::set<Pair> pairs_;
+  std::vector<std::uint64_t> in_lane_;
   std::vector<std::shared_ptr<Told>> calls_;
   std::uint64_t next_number_ = 1;
   std::size_t noted_before_ = 0;
