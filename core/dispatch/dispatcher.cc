@@ -17,8 +17,8 @@ constexpr std::int64_t kProgressNs = 200'000;
 
 }  // namespace
 
-Dispatcher::Dispatcher(const Options& options, MethodTable methods, Counters& counters, RequestArena& arena, WakeSet& wake_set,
-                       Bell& backstop_bell, unsigned cores, KillWorker kill_worker)
+Dispatcher::Dispatcher(const Options& options, MethodTable methods, Counters& counters, Events& events, RequestArena& arena,
+                       WakeSet& wake_set, Bell& backstop_bell, unsigned cores, KillWorker kill_worker)
     : options_(options),
       methods_(std::move(methods)),
       counters_(counters),
@@ -29,7 +29,8 @@ Dispatcher::Dispatcher(const Options& options, MethodTable methods, Counters& co
       kill_worker_(std::move(kill_worker)),
       calls_(CallPool::create()),
       queue_(options.queue_limit),
-      duty_(options, methods_, queue_, counters, arena),
+      breakers_(options, methods_, events),
+      duty_(options, methods_, queue_, breakers_, counters, arena),
       spin_(options.spin_max.count()) {}
 
 Dispatcher::~Dispatcher() {

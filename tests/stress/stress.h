@@ -21,6 +21,12 @@ T for_soak(T otherwise, T soak) {
   return is_soak() ? soak : otherwise;
 }
 
+// SAMOVAR_TEST_SEED repeats a run (as far as threads let it); each run says its seed.
+inline std::uint64_t seed() {
+  if (const char* text = std::getenv("SAMOVAR_TEST_SEED")) return std::strtoull(text, nullptr, 10);
+  return std::random_device{}();
+}
+
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 inline constexpr bool kMeasures = false;  // an instrumented build is right or wrong, not fast or slow
 #else

@@ -568,13 +568,14 @@ TEST_P(EachDeath, loses_exactly_the_call_that_had_begun) {
   }
 }
 
-TEST_P(EachMode, an_idempotent_call_is_tried_again_and_requeue_limit_ends_it) {
+TEST_P(EachMode, an_idempotent_call_is_tried_again_and_max_attempts_ends_it) {
   Fleet::Plan plan;
   std::atomic<int> ran{0};
   plan.fate = [](int, std::uint64_t) { return Fate{Point::in_handler, 0}; };
   plan.on_run = [&](std::uint64_t, std::span<const std::byte>) { ran.fetch_add(1); };
   auto options = fleet_options(1, GetParam());
-  options.requeue_limit = 3;
+  options.max_attempts = 4;
+  options.requeue_limit = 0;  // of calls that had not begun
   Fleet fleet(options, plan);
   const auto lost = fleet->call("echo", payload_of(Sample::make(1, 20)), {.idempotent = true});
   ASSERT_FALSE(lost);
