@@ -118,6 +118,8 @@ void Dispatcher::enqueue(Call& call) {
   }
   ipc::store_load_fence();  // FENCE: pairs with the one in release_token() and in run_pinned().
   if (pinned_asleep_.load(std::memory_order_relaxed)) wake_set_.ring_sleeper();
+  // Cancelled before it lay there, so that no sweep has found it: its place must not wait for somebody else's turn.
+  if (call.is_done()) [[unlikely]] raise_and_help(kAbandoned);
 }
 
 Result<Reply> Dispatcher::call(std::string_view method, const Payload& payload, const CallOptions& options) {
