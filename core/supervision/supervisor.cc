@@ -362,7 +362,7 @@ void Supervisor::hand_over(std::size_t index) {
 void Supervisor::read_output(std::size_t index) {
   Worker& worker = workers_[index];
   const std::string prefix = "worker " + std::to_string(index) + ": ";
-  const auto on_line = [&](std::string_view line) { log_.info(prefix + std::string(line)); };
+  const auto on_line = [&](LogLevel level, std::string_view line) { log_.write(level, prefix + std::string(line)); };
   if (!worker.output.drain(worker.output_fd.get(), on_line)) {
     unwatch(worker.output_fd.get());
     worker.output_fd.reset();
@@ -429,7 +429,9 @@ void Supervisor::bury(std::size_t index) {
   Worker& worker = workers_[index];
   if (worker.state == WorkerState::starting) read_socket(index);  // StartFailed may still lie there
   if (worker.output_fd) read_output(index);
-  worker.output.finish([&](std::string_view line) { log_.info("worker " + std::to_string(index) + ": " + std::string(line)); });
+  worker.output.finish([&](LogLevel level, std::string_view line) {
+    log_.write(level, "worker " + std::to_string(index) + ": " + std::string(line));
+  });
   const std::string who = label(index);
   // Its children go with it; while it has not been reaped, its number and its group's belong to nobody else.
   worker.process.signal_group(SIGKILL);
