@@ -5,18 +5,19 @@ JOBS ?= $(shell nproc)
 ARGS ?=
 CTEST_ARGS ?= --label-exclude '^soak$$'
 FUZZ_SECONDS ?= 60
+MINUTES ?= 10
 
 BUILD = build/$(PRESET)
 PYTHON = .venv/bin/python
 PACKAGES_STAMP = build/packages.stamp
 PYTHON_STAMP = .venv/samovar-requirements.txt
 
-.PHONY: help setup build test demo bench asan tsan fuzz lint clean
+.PHONY: help setup build test soak demo bench asan tsan fuzz lint clean
 
 help: ## list the targets
 	@echo "Samovar: Python, kept hot, served in a microsecond. Start with: make demo"
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
-	@echo "Variables: PRESET=release|dev|asan|tsan  JOBS=n  ARGS='--for the command'  CTEST_ARGS='-R name'  FUZZ_SECONDS=n"
+	@echo "Variables: PRESET=release|dev|asan|tsan  JOBS=n  ARGS='--for the command'  CTEST_ARGS='-R name'  FUZZ_SECONDS=n  MINUTES=n"
 
 setup: ## install missing Debian packages and Python packages (in .venv), after looking at what is there
 	@tools/setup/install.sh
@@ -25,8 +26,11 @@ setup: ## install missing Debian packages and Python packages (in .venv), after 
 build: $(BUILD)/build.ninja ## build the library, the tool build/release/bin/samovar, the tests and the benchmarks
 	cmake --build --preset $(PRESET) -j $(JOBS)
 
-test: build ## build and run every test but the soak tests (those: CTEST_ARGS='-L soak')
+test: build ## build and run every test but the soak tests
 	ctest --preset $(PRESET) --output-on-failure --no-tests=error $(CTEST_ARGS)
+
+soak: build ## run the stress tests for hours: a kill at every instruction, MINUTES of each that is driven by chance (ARGS='-R Kills')
+	SAMOVAR_SOAK_MINUTES=$(MINUTES) ctest --preset $(PRESET) --verbose --no-tests=error --label-regex '^soak$$' $(ARGS)
 
 demo: build ## build and run the demo: handwritten digits, classified by Python, called from C++
 	$(BUILD)/bin/samovar demo $(ARGS)

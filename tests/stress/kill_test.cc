@@ -76,7 +76,7 @@ INSTANTIATE_TEST_SUITE_P(, Kills, testing::Values(Dispatcher::caller, Dispatcher
                          [](const auto& info) { return std::string(to_string(info.param)); });
 
 TEST_P(Kills, at_random_leave_each_call_one_outcome) {
-  const auto duration = for_soak<std::chrono::seconds>(6s, 300s);
+  const auto duration = random_test_length(6s);
   (void)start(options("stress.py"));  // loads what stays loaded
   const Footprint before = Footprint::now();
   const Folder folder;

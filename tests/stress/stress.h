@@ -1,6 +1,7 @@
 // What the stress tests share: how long they run, and calls whose replies can be checked.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -19,6 +20,12 @@ inline bool is_soak() {
 template <typename T>
 T for_soak(T otherwise, T soak) {
   return is_soak() ? soak : otherwise;
+}
+
+// How long a test goes on that is driven by chance: `otherwise`, or in a soak SAMOVAR_SOAK_MINUTES.
+inline std::chrono::seconds random_test_length(std::chrono::seconds otherwise) {
+  const char* minutes = std::getenv("SAMOVAR_SOAK_MINUTES");
+  return for_soak(otherwise, std::chrono::seconds(minutes && *minutes ? static_cast<long>(60 * std::atof(minutes)) : 300));
 }
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
