@@ -123,7 +123,7 @@ void Supervisor::bury_served(std::size_t index, std::string how, WorkerState die
     recycled.took = std::chrono::nanoseconds(now_ns - worker.ready_ns);
     events_.tell(std::move(recycled));
   }
-  if (!dispatcher_) return;
+  if (!worker.attached) return;
   counters_.workers_ready.subtract();
   dispatcher_->detach(static_cast<int>(index), {.incarnation = worker.life.number,
                                                 .how = std::move(how),

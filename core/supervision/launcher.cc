@@ -25,8 +25,9 @@ Result<void> Launcher::check() const {
   return tl::unexpected(start_refused(ipc::system_error("pidfd_open").value(), "starting a pool"));
 }
 
-Result<void> Launcher::launch(unsigned worker, std::uint64_t number, Incarnation& made) const {
+Result<void> Launcher::launch(unsigned worker, Incarnation& made) const {
   const auto failed = [](const ipc::SystemError& error) { return tl::unexpected(start_refused(error, "starting a worker")); };
+  const std::uint64_t number = incarnations_.fetch_add(1, std::memory_order_relaxed) + 1;
   made = Incarnation{.number = number};
 
   const std::string name = options_.name + "-" + std::to_string(number);

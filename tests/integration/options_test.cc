@@ -391,6 +391,25 @@ const std::map<std::string_view, std::function<void()>>& effects() {
          EXPECT_EQ(failures_told("1"), 1u);
          EXPECT_EQ(failures_told("4"), 4u);
        }},
+      {"fallback",
+       [] {
+         const auto second_call = [](const char* fallback) {
+           Folder folder;
+           const Variable marker("SAMOVAR_TEST_MARKER", folder.file("marker"));
+           Options chosen = with("fallback", fallback, with("quarantine_after", "1"));
+           chosen.module = module("fails_later.py");
+           Pool pool = start(chosen);
+           EXPECT_FALSE(pool.call("die", value(1)));
+           return code_of(pool.call("pid"));
+         };
+         EXPECT_EQ(second_call("none"), Code::pool_quarantined);
+         EXPECT_EQ(second_call("oneshot"), Code::module_failed) << "a fresh process says so itself";
+       }},
+      {"pool_enabled",
+       [] {
+         Pool pool = start(with("pool_enabled", "no"));
+         EXPECT_NE(integer(pool.call("pid")), integer(pool.call("pid")));
+       }},
       {"recycle_calls",
        [] {
          Options chosen = with("recycle_calls", "3", with("heartbeat_interval", "5ms"));

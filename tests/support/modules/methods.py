@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import logging
 import os
 import re
@@ -386,10 +387,18 @@ def busy_native(gate):
 
 
 @samovar.method
+def runs_for(code):
+    """Evaluates what takes a while."""
+    eval(code)
+
+
+@samovar.method
 def busy_wedged(gate):
-    """Waits in native code that keeps the GIL: PyDLL calls do not release it."""
+    """Waits for ever in native code that keeps the GIL: for a mutex that it holds. PyDLL calls do not release the GIL."""
     Path(gate + ".here").touch()
-    ctypes.PyDLL(None).usleep(1_000_000_000)
+    mutex = ctypes.create_string_buffer(64)
+    for _ in range(2):
+        ctypes.PyDLL(None).pthread_mutex_lock(mutex)
 
 
 @samovar.method
