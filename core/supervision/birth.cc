@@ -58,6 +58,7 @@ void Supervisor::spawn(std::size_t index, unsigned seat) {
   worker.seat = seat;
   worker.generation = generation_;
   worker.replaces_ns = std::exchange(vacated_ns_[seat], 0);
+  worker.oom_kills = oom_kills_.unexplained();
   Result<void> launched = launcher_.launch(seat, worker.life);
   if (!worker.life.process) return start_failed(index, std::move(launched.error()));
 

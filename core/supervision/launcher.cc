@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "core/errors.h"
+#include "core/supervision/limits.h"
 #include "ipc/clock.h"
 #include "ipc/handshake.h"
 
@@ -55,6 +56,7 @@ Result<void> Launcher::launch(unsigned worker, Incarnation& made) const {
   made.socket = std::move(sockets->first);
   fcntl(made.socket->fd(), F_SETFL, O_NONBLOCK);  // ours alone: each end has its own flags
   if (Result<void> pinned = pin(made.process.pid(), worker); !pinned) return pinned;
+  if (Result<void> limited = limit_worker(made.process.pid(), options_); !limited) return limited;
 
   ipc::Hello hello = made.channel->hello();
   hello.incarnation = number;

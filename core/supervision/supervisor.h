@@ -34,6 +34,7 @@
 #include "core/observe/log.h"
 #include "core/supervision/health.h"
 #include "core/supervision/launcher.h"
+#include "core/supervision/oom_kills.h"
 #include "core/supervision/recycle_policy.h"
 #include "core/supervision/restart_policy.h"
 #include "core/supervision/worker_output.h"
@@ -82,6 +83,7 @@ class Supervisor {
     bool attached = false;              // the dispatcher has been told of it
     bool served = false;                // answered its ping: what follows is a life, not a start
     std::int64_t ready_ns = 0;
+    std::uint64_t oom_kills = 0;        // not accounted for when it started
 
     HealthMemory health;
     bool suspected = false;
@@ -170,6 +172,7 @@ class Supervisor {
   std::vector<std::int64_t> vacated_ns_;     // by seat: since when; 0: never had a worker
   std::vector<ipc::Method> methods_;         // of the pool: the first worker's, and what reloads have added
   RestartPolicy restarts_;
+  OomKills oom_kills_;
   std::uint32_t generation_ = 0;
   std::optional<Error> first_failure_;       // of a start; until the pool serves
   std::int64_t quarantined_ns_ = 0;          // since when; 0: it is not

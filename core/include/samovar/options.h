@@ -86,6 +86,13 @@ struct Options {
   std::vector<int> worker_cpus{};        // worker i runs on worker_cpus[i % size]; empty: wherever the kernel likes
   int dispatcher_cpu = -1;               // pinned: which core; -1: the last one this process may use
 
+  // What each worker may use; 0: as the host.
+  std::uint64_t worker_memory_max = 0;       // bytes of private memory (RLIMIT_DATA); more is a MemoryError
+  std::uint32_t worker_descriptors_max = 0;  // open files, sockets and so on
+  Duration worker_cpu_time_max{};            // of its life, in whole seconds, rounded up; SIGXCPU ends it then
+  std::uint64_t worker_core_bytes_max = 0;   // of a core dump; 1: none
+  int worker_nice = 0;                       // added to the host's; below 0 needs CAP_SYS_NICE
+
   Duration kill_grace = std::chrono::seconds(5);     // a call may run so long past its deadline before its worker is killed
   Duration wedged_after = std::chrono::seconds(5);   // the GIL not to be had and the main thread not running: killed
   Duration stopped_after = std::chrono::seconds(3);  // stopped by a signal (not by a debugger): killed

@@ -7,6 +7,7 @@ import hashlib
 import logging
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -351,6 +352,38 @@ def write_line(path, number):
     out = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.write(out, f"{number}\n".encode())
     os.close(out)
+
+
+# --- what a worker may use ------------------------------------------------------------------------------------------------
+
+
+@samovar.method
+def allocate(size):
+    return len(bytearray(size))
+
+
+@samovar.method
+def hog():
+    """Takes memory until something gives."""
+    kept = []
+    while True:
+        kept.append(os.urandom(1 << 20))
+
+
+@samovar.method
+def open_files(count):
+    files = [open(os.devnull) for _ in range(count)]  # noqa: SIM115
+    return len(files)
+
+
+@samovar.method
+def limit_of(name):
+    return list(resource.getrlimit(getattr(resource, name)))
+
+
+@samovar.method
+def niceness():
+    return os.getpriority(os.PRIO_PROCESS, 0)
 
 
 # --- what keeps a worker busy ---------------------------------------------------------------------------------------------
