@@ -268,7 +268,7 @@ void Stage::expect_at_rest() {
 std::vector<Stage::Note> Stage::notes() const {
   const std::string text = folder_.read("notes");
   std::vector<Note> all(text.size() / sizeof(Note));
-  std::memcpy(all.data(), text.data(), all.size() * sizeof(Note));
+  if (!all.empty()) std::memcpy(all.data(), text.data(), all.size() * sizeof(Note));
   all.erase(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(std::min(noted_before_, all.size())));
   return all;
 }
