@@ -17,7 +17,7 @@ std::string_view to_string(Code code) {
   constexpr std::string_view kNames[] = {
       "invalid_option",  "python_not_found", "incompatible_worker", "module_failed", "start_timeout",     "unsupported_system",
       "unknown_method",  "invalid_payload",  "payload_too_large",   "queue_full",    "resource_exhausted", "deadline_exceeded",
-      "cancelled",       "method_failed",    "invalid_result",      "result_too_large", "worker_lost",   "pool_stopped",
+      "cancelled",       "method_failed",    "invalid_result",      "result_too_large", "worker_lost",   "pool_quarantined", "pool_stopped",
       "system_error"};
   return kNames[static_cast<std::size_t>(code)];
 }
@@ -129,6 +129,16 @@ Error wrong_arity(const ipc::Method& method, std::size_t arguments) {
     }
   }
   return make_error(Category::request, Code::invalid_payload, std::move(message));
+}
+
+Error quarantined(const Error& last, int failures) {
+  Error error = make_error(Category::worker, Code::pool_quarantined,
+                           "the pool has no worker, and " + std::to_string(failures) +
+                               " starts in a row have failed; calls are taken again as soon as one succeeds. The last: " + last.message);
+  error.context = last.context;
+  error.context.started = false;
+  error.context.retryable = true;
+  return error;
 }
 
 Error worker_lost(std::string_view method, int worker, std::string_view how, bool started) {

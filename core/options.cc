@@ -66,6 +66,7 @@ Result<Options> resolve(Options options, const std::vector<int>& usable_cpus) {
   options.request_arena_bytes = ipc::arena_bytes(options.request_arena_bytes);
   options.response_arena_bytes = ipc::arena_bytes(options.response_arena_bytes);
   if (options.workers == 0) options.workers = cores;
+  if (options.starts_at_once == 0) options.starts_at_once = cores;
   if (options.dispatcher_cpu < 0) options.dispatcher_cpu = usable_cpus.back();
   if (options.dispatcher == samovar::Dispatcher::automatic) {
     options.dispatcher = options.workers + 2 <= cores ? samovar::Dispatcher::pinned : samovar::Dispatcher::caller;

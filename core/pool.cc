@@ -12,6 +12,7 @@
 #include "core/dispatch/wake_set.h"
 #include "core/errors.h"
 #include "core/observe/counters.h"
+#include "core/observe/events.h"
 #include "core/observe/log.h"
 #include "core/options.h"
 #include "core/supervision/launch_plan.h"
@@ -28,7 +29,7 @@ class PoolState {
         log(options),
         wake_set(std::move(set)),
         arena(std::move(requests)),
-        supervisor(options, std::move(plan), counters, *arena, log) {}
+        supervisor(options, std::move(plan), counters, *arena, log, bell, events) {}
 
   ~PoolState() {
     if (!dispatcher) return;
@@ -41,6 +42,8 @@ class PoolState {
   const Options options;
   const pid_t owner = getpid();
   Log log;
+  Bell bell;  // wakes the supervisor
+  Events events{options, log, bell};
   Counters counters;
   std::unique_ptr<WakeSet> wake_set;
   RequestArena::Owner arena;
@@ -75,9 +78,11 @@ Result<Pool> Pool::start(Options requested) {
   if (!methods) return tl::unexpected(std::move(methods.error()));
 
   state->dispatcher = std::make_unique<core::Dispatcher>(
-      state->options, core::MethodTable(std::move(*methods)), state->counters, *state->arena, *state->wake_set, state->supervisor.bell(),
+      state->options, core::MethodTable(std::move(*methods)), state->counters, *state->arena, *state->wake_set, state->bell,
       static_cast<unsigned>(cpus.size()),
-      [supervisor = &state->supervisor](const core::DutyCycle::Violation& violation) { supervisor->kill_worker(violation); });
+      core::Dispatcher::Supervision{
+          .kill_worker = [supervisor = &state->supervisor](const core::DutyCycle::Violation& violation) { supervisor->kill_worker(violation); },
+          .worker_drained = [supervisor = &state->supervisor](core::DutyCycle::Drained drained) { supervisor->worker_drained(drained); }});
   if (state->options.dispatcher == Dispatcher::pinned && !state->dispatcher->start_pinned(state->options.dispatcher_cpu)) {
     state->log.warning("the dispatcher could not be pinned to CPU " + std::to_string(state->options.dispatcher_cpu) +
                        "; it runs wherever the kernel likes");
@@ -142,6 +147,8 @@ void Pool::drain(Duration timeout) {
   state_->supervisor.stop();
 }
 
+Result<void> Pool::reload() { return state_->supervisor.reload(); }
+
 Stats Pool::stats() const {
   const core::Counters& c = state_->counters;
   return {.accepted = state_->dispatcher->accepted(),
@@ -150,6 +157,8 @@ Stats Pool::stats() const {
           .timed_out = c.timed_out_by_dispatcher.get() + c.timed_out_by_waiter.get(),
           .cancelled = c.cancelled.get(),
           .workers_lost = c.workers_lost.get(),
+          .workers_killed = c.workers_killed.get(),
+          .workers_recycled = c.workers_recycled.get(),
           .calls_lost = c.calls_lost.get(),
           .requeued = c.requeued.get(),
           .taken_back = c.taken_back.get(),

@@ -16,6 +16,7 @@ namespace {
 
 constexpr std::uint32_t kPunchPages = 2048;   // 8 MiB: a request that comes meanwhile waits no longer than that takes
 constexpr std::uint32_t kIdlePeriodsMax = 6;
+constexpr int kRunningMethodBits = 16;
 
 HostPage* host_page(std::byte* memory) { return reinterpret_cast<HostPage*>(memory); }
 WorkerPage* worker_page(std::byte* memory) { return reinterpret_cast<WorkerPage*>(memory); }
@@ -118,6 +119,19 @@ void HostEnd::release_block(std::uint64_t offset) {
   if (worker_page_->awaits_block.load(std::memory_order_relaxed) != 0) ring(host_page_->doorbell);
 }
 
+Pulse HostEnd::pulse() const {
+  const WorkerPage& page = *worker_page_;
+  const auto running = page.running.load(std::memory_order_relaxed);
+  const auto started = page.started.load(std::memory_order_relaxed);
+  return {.alive_ns = page.alive_ns.load(std::memory_order_relaxed),
+          .probe_began_ns = page.probe_began_ns.load(std::memory_order_relaxed),
+          .probe_ended_ns = page.probe_ended_ns.load(std::memory_order_relaxed),
+          .rss_anon_bytes = page.rss_anon_bytes.load(std::memory_order_relaxed),
+          .started = started,
+          .running = started != 0 && running >> kRunningMethodBits >= page.requests_consumed.load(std::memory_order_relaxed),
+          .method = static_cast<std::uint16_t>(running)};
+}
+
 void HostEnd::stop() {
   host_page_->stop.store(1, std::memory_order_release);
   store_load_fence();  // FENCE: pairs with the one in park(); the worker sees `stop` or we see it asleep.
@@ -163,7 +177,8 @@ WorkerEnd::WorkerEnd(const ChannelOptions& options, std::int64_t spin_max_ns, co
       request_arena_(memory.request_arena),
       host_page_(host_page(const_cast<std::byte*>(memory.host))),
       worker_page_(worker_page(memory.worker)),
-      requests_(memory.host + kPageBytes, options.lane_bytes, message_bytes(options.payload_bytes_max), worker_page_->requests_consumed),
+      request_lane_(memory.host + kPageBytes),
+      requests_(request_lane_, options.lane_bytes, message_bytes(options.payload_bytes_max), worker_page_->requests_consumed),
       responses_(memory.worker + kPageBytes, options.lane_bytes, host_page_->responses_consumed),
       response_releases_(memory.host + release_ring_at(options.lane_bytes), host_page_->blocks_released),
       argument_releases_(memory.worker + release_ring_at(options.lane_bytes), worker_page_->blocks_released),
@@ -178,6 +193,7 @@ Peek WorkerEnd::peek(Request& out) {
 }
 
 bool WorkerEnd::start(const Request& request) {
+  worker_page_->running.store(requests_.consumed() << kRunningMethodBits | request.method, std::memory_order_relaxed);
   // RELEASE: pairs with the acquire in HostEnd::started(). Stored before the payload is touched, so that a call which this
   // count does not include has not run.
   worker_page_->started.store(++started_, std::memory_order_release);

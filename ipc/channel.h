@@ -19,6 +19,7 @@
 #include "ipc/handshake.h"
 #include "ipc/lane.h"
 #include "ipc/message.h"
+#include "ipc/pulse.h"
 #include "ipc/release_ring.h"
 #include "ipc/result.h"
 #include "ipc/segment.h"
@@ -34,6 +35,17 @@ struct ChannelOptions {
 
 // Whether a lane of these numbers can hold its records: null, or what is wrong.
 const char* check(const ChannelOptions& options);
+
+// A reading of a worker's pulse and progress. As the worker says it: for suspicion, never for proof.
+struct Pulse {
+  std::int64_t alive_ns = 0;        // when its guard last ran; 0: not yet
+  std::int64_t probe_began_ns = 0;  // when its prober last asked for the GIL, and last had it
+  std::int64_t probe_ended_ns = 0;
+  std::uint64_t rss_anon_bytes = 0;
+  std::uint64_t started = 0;        // requests begun or skipped, the ping among them
+  bool running = false;             // the last of them is not done
+  std::uint16_t method = 0;         // its method, as in the request
+};
 
 // The host's end. Owns the segments' mappings and, until handed over, their descriptors.
 // Threads: the holder of the dispatch token; release_block() any. eventfd() and fds_for_worker() are constant.
@@ -72,6 +84,8 @@ class HostEnd {
 
   // Requests that the worker has begun or skipped, in lane order. As the worker says it: check it before use.
   std::uint64_t started() const { return worker_page_->started.load(std::memory_order_acquire); }
+
+  Pulse pulse() const;
 
   // Asks the worker to end after the running call.
   void stop();
@@ -167,6 +181,9 @@ class WorkerEnd {
 
   std::uint32_t payload_bytes_max() const { return options_.payload_bytes_max; }
 
+  // For the threads that write the pulse. Valid as long as this.
+  PulseWriter pulse() { return {*worker_page_, request_lane_, options_.lane_bytes}; }
+
  private:
   bool collect_releases();  // whether there were any
   void trim();
@@ -178,6 +195,7 @@ class WorkerEnd {
   std::span<const std::byte> request_arena_;
   const HostPage* host_page_;
   WorkerPage* worker_page_;
+  const std::byte* request_lane_;
   LaneReader requests_;
   LaneWriter responses_;
   ReleaseReader response_releases_;

@@ -15,7 +15,8 @@ flatbuffers::Offset<void> pack(flatbuffers::FlatBufferBuilder& b, const Hello& m
   const auto module = b.CreateString(m.module);
   return wire::CreateHello(b, m.layout_hash, m.incarnation, m.worker, m.lane_bytes, m.payload_bytes_max,
                            static_cast<std::uint64_t>(m.spin_max_ns), module, m.request_arena_bytes, m.response_arena_bytes,
-                           static_cast<std::uint64_t>(m.arena_trim_ns), m.escaped_views_max)
+                           static_cast<std::uint64_t>(m.arena_trim_ns), m.escaped_views_max,
+                           static_cast<std::uint64_t>(m.heartbeat_ns), static_cast<std::uint64_t>(m.probe_after_ns), m.log_level)
       .Union();
 }
 
@@ -40,9 +41,15 @@ flatbuffers::Offset<void> pack(flatbuffers::FlatBufferBuilder& b, const StartFai
 
 flatbuffers::Offset<void> pack(flatbuffers::FlatBufferBuilder& b, const Stop&) { return wire::CreateStop(b).Union(); }
 
+flatbuffers::Offset<void> pack(flatbuffers::FlatBufferBuilder& b, const DumpStacks&) { return wire::CreateDumpStacks(b).Union(); }
+
+flatbuffers::Offset<void> pack(flatbuffers::FlatBufferBuilder& b, const Stacks& m) {
+  return wire::CreateStacks(b, b.CreateString(m.text)).Union();
+}
+
 wire::ControlBody body_type(const ControlMessage& message) {
   constexpr wire::ControlBody kTypes[] = {wire::ControlBody::Hello, wire::ControlBody::Ready, wire::ControlBody::StartFailed,
-                                          wire::ControlBody::Stop};
+                                          wire::ControlBody::Stop,  wire::ControlBody::DumpStacks, wire::ControlBody::Stacks};
   return kTypes[message.index()];
 }
 
@@ -57,7 +64,10 @@ Hello unpack(const wire::Hello& m) {
           .request_arena_bytes = m.request_arena_bytes(),
           .response_arena_bytes = m.response_arena_bytes(),
           .arena_trim_ns = static_cast<std::int64_t>(m.arena_trim_ns()),
-          .escaped_views_max = m.escaped_views_max()};
+          .escaped_views_max = m.escaped_views_max(),
+          .heartbeat_ns = static_cast<std::int64_t>(m.heartbeat_ns()),
+          .probe_after_ns = static_cast<std::int64_t>(m.probe_after_ns()),
+          .log_level = m.log_level()};
 }
 
 Ready unpack(const wire::Ready& m) {
@@ -97,6 +107,8 @@ tl::expected<ControlMessage, std::string> decode_control(std::span<const std::ui
     case wire::ControlBody::Ready: return unpack(*control->body_as_Ready());
     case wire::ControlBody::StartFailed: return unpack(*control->body_as_StartFailed());
     case wire::ControlBody::Stop: return Stop{};
+    case wire::ControlBody::DumpStacks: return DumpStacks{};
+    case wire::ControlBody::Stacks: return Stacks{text(control->body_as_Stacks()->text())};
     case wire::ControlBody::NONE: break;
   }
   return tl::unexpected(std::string("a control message of an unknown kind"));

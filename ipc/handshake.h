@@ -3,6 +3,7 @@
 //   host   -> worker   Hello, with the descriptors of HelloFd, in its order
 //   worker -> host     Ready, or StartFailed and exit
 //   host   -> worker   Stop (or the socket ends): finish the running call and end
+//   host   -> worker   DumpStacks, answered by Stacks while the worker's guard runs
 #pragma once
 
 #include <cstdint>
@@ -30,6 +31,9 @@ struct Hello {
   std::uint64_t response_arena_bytes = 0;
   std::int64_t arena_trim_ns = 0;
   std::uint32_t escaped_views_max = 0;
+  std::int64_t heartbeat_ns = 0;
+  std::int64_t probe_after_ns = 0;
+  std::uint8_t log_level = 0;  // samovar::LogLevel
 };
 
 struct Method {
@@ -59,7 +63,13 @@ struct StartFailed {
 
 struct Stop {};
 
-using ControlMessage = std::variant<Hello, Ready, StartFailed, Stop>;
+struct DumpStacks {};
+
+struct Stacks {
+  std::string text;
+};
+
+using ControlMessage = std::variant<Hello, Ready, StartFailed, Stop, DumpStacks, Stacks>;
 
 std::vector<std::uint8_t> encode_control(const ControlMessage& message);
 

@@ -80,11 +80,18 @@ struct WorkerPage {
   // Line 1: written for every call.
   alignas(kCacheLineBytes) std::atomic<std::uint64_t> requests_consumed;  // bytes of the request lane, cumulative
   std::atomic<std::uint64_t> started;                                     // requests begun or skipped, in lane order
+  std::atomic<std::uint64_t> running;  // the last one begun: its place in the lane << 16 | its method. Done once consumed is past it
 
   // Line 2: written when a view of a payload dies after its call.
   alignas(kCacheLineBytes) std::atomic<std::uint64_t> blocks_released;  // entries of the release ring, cumulative
 
-  alignas(kCacheLineBytes) std::byte reserved[kPageBytes - 3 * kCacheLineBytes];
+  // Line 3, the pulse: written by the guard and the prober, each heartbeat_interval and on suspicion. CLOCK_MONOTONIC.
+  alignas(kCacheLineBytes) std::atomic<std::int64_t> alive_ns;  // when the guard last ran
+  std::atomic<std::int64_t> probe_began_ns;                     // when the prober last asked for the GIL
+  std::atomic<std::int64_t> probe_ended_ns;                     // when it last had it; before probe_began_ns: it waits
+  std::atomic<std::uint64_t> rss_anon_bytes;                    // private memory of the process, as of the last beat that found work done
+
+  alignas(kCacheLineBytes) std::byte reserved[kPageBytes - 4 * kCacheLineBytes];
 };
 
 static_assert(sizeof(HostPage) == kPageBytes && sizeof(WorkerPage) == kPageBytes);
@@ -92,7 +99,9 @@ static_assert(offsetof(HostPage, doorbell) == 0 && offsetof(HostPage, asleep) ==
 static_assert(offsetof(HostPage, responses_consumed) == 64 && offsetof(HostPage, blocks_released) == 128);
 static_assert(offsetof(WorkerPage, asleep) == 0 && offsetof(WorkerPage, requests_consumed) == 64);
 static_assert(offsetof(WorkerPage, awaits_block) == 4);
-static_assert(offsetof(WorkerPage, started) == 72 && offsetof(WorkerPage, blocks_released) == 128);
+static_assert(offsetof(WorkerPage, started) == 72 && offsetof(WorkerPage, running) == 80 && offsetof(WorkerPage, blocks_released) == 128);
+static_assert(offsetof(WorkerPage, alive_ns) == 192 && offsetof(WorkerPage, probe_began_ns) == 200);
+static_assert(offsetof(WorkerPage, probe_ended_ns) == 208 && offsetof(WorkerPage, rss_anon_bytes) == 216);
 static_assert(std::is_standard_layout_v<HostPage> && std::is_standard_layout_v<WorkerPage>);
 static_assert(std::is_trivially_destructible_v<HostPage> && std::is_trivially_destructible_v<WorkerPage>);
 static_assert(std::atomic<std::uint32_t>::is_always_lock_free && std::atomic<std::uint64_t>::is_always_lock_free);
@@ -105,7 +114,7 @@ constexpr std::uint64_t release_ring_at(std::uint32_t lane_bytes) { return std::
 // Of this layout and the schemas, not of the build: host and extension are built apart and compare it in the handshake.
 constexpr std::uint64_t layout_hash() {
   constexpr std::uint64_t kFacts[] = {
-      2,  // revision: raise it when meaning changes and no number below does
+      3,  // revision: raise it when meaning changes and no number below does
       wire::kSchemaHash,
       kPageBytes,
       kGranuleBytes,
@@ -125,7 +134,12 @@ constexpr std::uint64_t layout_hash() {
       offsetof(WorkerPage, awaits_block),
       offsetof(WorkerPage, requests_consumed),
       offsetof(WorkerPage, started),
+      offsetof(WorkerPage, running),
       offsetof(WorkerPage, blocks_released),
+      offsetof(WorkerPage, alive_ns),
+      offsetof(WorkerPage, probe_began_ns),
+      offsetof(WorkerPage, probe_ended_ns),
+      offsetof(WorkerPage, rss_anon_bytes),
   };
   std::uint64_t hash = 0xcbf2'9ce4'8422'2325;  // FNV-1a, 64 bits
   for (std::uint64_t fact : kFacts) {

@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::int64_t kCountMax = std::numeric_limits<std::uint32_t>::max();
 constexpr std::int64_t kSecond = 1'000'000'000;
+constexpr std::int64_t kMillisecond = 1'000'000;
 constexpr std::int64_t kPrefetchMax = 1024;
 
 // All of them and those of a full lane may be released before the host looks at the worker's release ring.
@@ -59,6 +60,32 @@ constexpr OptionRow kOptions[] = {
      .doc = "Large payloads that one worker still views after their calls; beyond, payloads are copied"},
     {.name = "spin_max", .member = &Options::spin_max, .max = kSecond,
      .doc = "Longest spin before a wait sleeps; 0s: sleep at once"},
+    {.name = "kill_grace", .member = &Options::kill_grace,
+     .doc = "How long a call may run past its deadline before its worker is killed"},
+    {.name = "wedged_after", .member = &Options::wedged_after, .min = kMillisecond,
+     .doc = "A worker whose GIL is not to be had, and whose main thread does not run, for so long is killed"},
+    {.name = "stopped_after", .member = &Options::stopped_after, .min = kMillisecond,
+     .doc = "A worker that a signal has stopped for so long is killed; one in a debugger is not"},
+    {.name = "starts_at_once", .member = &Options::starts_at_once, .max = kCountMax,
+     .doc = "Workers that start together; while starts fail, one", .default_means = "one for each core this process may use"},
+    {.name = "restart_intensity", .member = &Options::restart_intensity, .max = kCountMax,
+     .doc = "Workers lost within restart_window; more, and the next restarts wait"},
+    {.name = "restart_window", .member = &Options::restart_window, .min = 1,
+     .doc = "See restart_intensity"},
+    {.name = "quarantine_after", .member = &Options::quarantine_after, .min = 1, .max = kCountMax,
+     .doc = "Starts in a row that failed, with no worker left, until calls fail at once; until one succeeds"},
+    {.name = "recycle_calls", .member = &Options::recycle_calls,
+     .doc = "Calls until a worker is replaced, drained first; the limits of workers are spread over a fifth; 0: never"},
+    {.name = "recycle_age", .member = &Options::recycle_age,
+     .doc = "A worker's age, likewise"},
+    {.name = "recycle_memory", .member = &Options::recycle_memory, .form = Form::bytes,
+     .doc = "A worker's private memory (RssAnon), likewise"},
+    {.name = "idle_timeout", .member = &Options::idle_timeout,
+     .doc = "A worker that has had calls, and none for so long, is replaced by a fresh one; 0s: never"},
+    {.name = "heartbeat_interval", .member = &Options::heartbeat_interval, .min = kMillisecond, .max = 10 * kSecond,
+     .doc = "How often a worker's guard stamps its pulse, and the pool looks at it"},
+    {.name = "probe_after", .member = &Options::probe_after, .min = kMillisecond,
+     .doc = "A call that runs longer has its worker's GIL probed"},
     {.name = "python", .member = &Options::python, .form = Form::path,
      .doc = "The interpreter: a path, or a name to be found in $PATH", .default_means = "the one the extension was built for, else python3"},
     {.name = "python_path", .member = &Options::python_path, .form = Form::path,
@@ -106,8 +133,8 @@ constexpr std::size_t member_count() {
   }
 }
 
-// What no text can set: the log sink, whether the environment counts, and where the values come from.
-constexpr std::size_t kMembersWithoutRow = 3;
+// What no text can set: the event hook, the log sink, whether the environment counts, and where the values come from.
+constexpr std::size_t kMembersWithoutRow = 4;
 static_assert(member_count<Options>() == std::size(kOptions) + kMembersWithoutRow, "each member of Options has a row in kOptions");
 
 }  // namespace

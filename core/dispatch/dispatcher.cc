@@ -18,7 +18,7 @@ constexpr std::int64_t kProgressNs = 200'000;
 }  // namespace
 
 Dispatcher::Dispatcher(const Options& options, MethodTable methods, Counters& counters, RequestArena& arena, WakeSet& wake_set,
-                       Bell& backstop_bell, unsigned cores, KillWorker kill_worker)
+                       Bell& backstop_bell, unsigned cores, Supervision supervision)
     : options_(options),
       methods_(std::move(methods)),
       counters_(counters),
@@ -26,7 +26,7 @@ Dispatcher::Dispatcher(const Options& options, MethodTable methods, Counters& co
       wake_set_(wake_set),
       backstop_bell_(backstop_bell),
       cores_(cores),
-      kill_worker_(std::move(kill_worker)),
+      supervision_(std::move(supervision)),
       calls_(CallPool::create()),
       queue_(options.queue_limit),
       duty_(options, methods_, queue_, counters, arena),
@@ -125,7 +125,7 @@ std::size_t Dispatcher::run_ready() noexcept {
 // --- the token ----------------------------------------------------------------------------------------------------------
 
 std::size_t Dispatcher::turn() {
-  if (attention_.load(std::memory_order_relaxed) != 0) attend();
+  if (attention_.load(std::memory_order_relaxed) != 0) [[unlikely]] attend();
   const std::size_t moved = duty_.run();
   if (!duty_.outbox().empty()) deliver();
   if (moved > 0 && awaiting_progress_.load(std::memory_order_relaxed) > 0) progress_.notify_all();
@@ -134,22 +134,15 @@ std::size_t Dispatcher::turn() {
 
 void Dispatcher::attend() {
   const std::uint32_t attention = attention_.exchange(0, std::memory_order_acq_rel);
-  if ((attention & kMail) != 0) {
-    std::vector<Mail> mail;
-    {
-      std::lock_guard lock(mail_mutex_);
-      mail.swap(mail_);
-    }
-    for (Mail& letter : mail) {
-      if (letter.channel) {
-        if (auto added = wake_set_.add(letter.channel->eventfd()); !added) {
-          kill_worker_({letter.slot, letter.incarnation, "the host cannot watch its eventfd: " + added.error().to_string()});
-        }
-        duty_.attach(letter.slot, letter.incarnation, std::move(letter.channel), std::move(letter.numbers));
-      } else if (const auto channel = duty_.detach(letter.slot, letter.death)) {
-        wake_set_.remove(channel->eventfd());
-      }
-    }
+  if ((attention & kMail) != 0) read_mail();
+  if ((attention & kBarred) != 0) {
+    const std::lock_guard lock(mail_mutex_);
+    duty_.bar(queue_.is_barred() ? barred_ : nullptr);
+  }
+  if ((attention & kReport) != 0) {
+    duty_.run();  // what has been answered already is no longer running
+    const std::lock_guard lock(mail_mutex_);
+    duty_.report(reports_);
   }
   if ((attention & kAbandoned) != 0) duty_.sweep();
   if ((attention & kLookAgain) != 0 && armed_.load(std::memory_order_relaxed)) {
@@ -158,6 +151,29 @@ void Dispatcher::attend() {
     wake_set_.set_timer(duty_.next_due_ns());
   }
   if ((attention & kClosing) != 0) duty_.fail_all(pool_stopped());
+}
+
+void Dispatcher::read_mail() {
+  std::vector<Mail> mail;
+  {
+    const std::lock_guard lock(mail_mutex_);
+    mail.swap(mail_);
+  }
+  for (Mail& letter : mail) {
+    const int slot = letter.attachment.slot;
+    switch (letter.what) {
+      case Mail::What::attach:
+        if (auto added = wake_set_.add(letter.attachment.channel->eventfd()); !added) {
+          supervision_.kill_worker({slot, letter.attachment.incarnation, "the host cannot watch its eventfd: " + added.error().to_string()});
+        }
+        duty_.attach(std::move(letter.attachment));
+        break;
+      case Mail::What::retire: duty_.retire(slot, letter.attachment.incarnation); break;
+      case Mail::What::detach:
+        if (const auto channel = duty_.detach(slot, letter.death)) wake_set_.remove(channel->eventfd());
+        break;
+    }
+  }
 }
 
 void Dispatcher::deliver() {
@@ -170,8 +186,10 @@ void Dispatcher::deliver() {
   for (Call* call : outbox.wake) call->wake();
   outbox.wake.clear();
   if (std::exchange(outbox.ring, false)) wake_set_.ring_sleeper();
-  for (const DutyCycle::Violation& violation : outbox.violations) kill_worker_(violation);
+  for (const DutyCycle::Violation& violation : outbox.violations) supervision_.kill_worker(violation);
   outbox.violations.clear();
+  for (const DutyCycle::Drained drained : outbox.drained) supervision_.worker_drained(drained);
+  outbox.drained.clear();
 }
 
 void Dispatcher::release_token() {
@@ -197,20 +215,46 @@ void Dispatcher::raise_and_help(Attention attention) {
 
 // --- the supervisor's side ----------------------------------------------------------------------------------------------
 
-void Dispatcher::attach(int slot, std::uint64_t incarnation, std::shared_ptr<ipc::HostEnd> channel, MethodNumbers numbers) {
+void Dispatcher::send_mail(Mail letter) {
   {
-    std::lock_guard lock(mail_mutex_);
-    mail_.push_back({.slot = slot, .incarnation = incarnation, .channel = std::move(channel), .numbers = std::move(numbers)});
+    const std::lock_guard lock(mail_mutex_);
+    mail_.push_back(std::move(letter));
   }
   raise_and_help(kMail);
 }
 
+void Dispatcher::attach(Attachment attachment) {
+  send_mail({.what = Mail::What::attach, .attachment = std::move(attachment), .death = {}});
+}
+
+void Dispatcher::retire(int slot, std::uint64_t incarnation) {
+  send_mail({.what = Mail::What::retire, .attachment = {.slot = slot, .incarnation = incarnation, .channel = {}, .numbers = {}}, .death = {}});
+}
+
 void Dispatcher::detach(int slot, Death death) {
+  send_mail({.what = Mail::What::detach, .attachment = {.slot = slot, .channel = {}, .numbers = {}}, .death = std::move(death)});
+}
+
+void Dispatcher::extend_methods(std::vector<ipc::Method> methods) { methods_.replace(MethodTable(std::move(methods))); }
+
+void Dispatcher::report(std::vector<DutyCycle::Report>& reports) {
+  raise_and_help(kReport);
+  const std::lock_guard lock(mail_mutex_);
+  reports = reports_;
+}
+
+void Dispatcher::bar(Error why) {
   {
-    std::lock_guard lock(mail_mutex_);
-    mail_.push_back({.slot = slot, .death = std::move(death)});
+    const std::lock_guard lock(mail_mutex_);
+    barred_ = std::make_shared<const Error>(std::move(why));
   }
-  raise_and_help(kMail);
+  queue_.bar();
+  raise_and_help(kBarred);
+}
+
+void Dispatcher::unbar() {
+  queue_.unbar();
+  raise_and_help(kBarred);
 }
 
 void Dispatcher::look_for_blocks() { raise_and_help(kLookForBlocks); }

@@ -41,12 +41,16 @@ namespace samovar::core {
 
 class Dispatcher final : private Call::Owner {
  public:
-  using KillWorker = std::function<void(const DutyCycle::Violation&)>;
+  // What the supervisor has to be told. Called by whoever has run a turn, under the token: must not wait.
+  struct Supervision {
+    std::function<void(const DutyCycle::Violation&)> kill_worker;
+    std::function<void(DutyCycle::Drained)> worker_drained;
+  };
 
   // `options` with defaults resolved; it and what is passed by reference outlive this. `cores`: how many this process may
   // use. `backstop_bell` wakes the thread that calls backstop().
   Dispatcher(const Options& options, MethodTable methods, Counters& counters, RequestArena& arena, WakeSet& wake_set,
-             Bell& backstop_bell, unsigned cores, KillWorker kill_worker);
+             Bell& backstop_bell, unsigned cores, Supervision supervision);
   ~Dispatcher();
 
   // The number of a method in methods().
@@ -64,9 +68,19 @@ class Dispatcher final : private Call::Owner {
   // A block of the request arena; while that is full, waits until `until_ns` or `stop`. Blocks. Fails as RequestArena::allocate().
   Result<detail::Block> loan(std::uint64_t bytes, std::int64_t until_ns, const std::stop_token& stop = {});
 
-  // By the supervisor. attach() and detach() take effect in the next duty cycle, which they start where nobody is in charge.
-  void attach(int slot, std::uint64_t incarnation, std::shared_ptr<ipc::HostEnd> channel, MethodNumbers numbers);
+  // By the supervisor. attach(), retire() and detach() take effect in the next duty cycle, which they start where nobody is in charge.
+  void attach(Attachment attachment);
+  void retire(int slot, std::uint64_t incarnation);
   void detach(int slot, Death death);
+  void extend_methods(std::vector<ipc::Method> methods);  // all of them, those known in their order first
+
+  // What each slot's worker has to do. Where somebody else moves calls just now, as it was the last time.
+  void report(std::vector<DutyCycle::Report>& reports);
+
+  // Refuses calls with `why`, and ends those that wait in it, while there is no worker; until unbar().
+  void bar(Error why);
+  void unbar();
+
   void backstop();
   void look_for_blocks();  // workers may have released some
 
@@ -80,17 +94,16 @@ class Dispatcher final : private Call::Owner {
   // After drain() and the workers' end: tells whoever has submitted or awaits a call, though nobody polls.
   void tell_the_rest();
 
-  const MethodTable& methods() const { return methods_; }
+  const MethodTable& methods() const { return methods_.now(); }
   std::uint32_t queued() const { return queue_.size(); }
   std::uint64_t accepted() const { return queue_.admitted(); }
 
  private:
   struct Mail {
-    int slot;
-    std::uint64_t incarnation = 0;
-    std::shared_ptr<ipc::HostEnd> channel;  // null: a death
-    MethodNumbers numbers;
-    Death death;
+    enum class What : std::uint8_t { attach, retire, detach };
+    What what;
+    Attachment attachment;  // of retire and detach: the slot alone
+    Death death;            // of retire: the incarnation alone
   };
 
   struct Batch;  // batch.cc
@@ -101,6 +114,8 @@ class Dispatcher final : private Call::Owner {
     kLookAgain = 4,  // a poller has armed completion_fd() and could not look itself
     kClosing = 8,    // fail what is left
     kLookForBlocks = 16,  // a worker may have released some
+    kReport = 32,    // the supervisor asks what workers have to do
+    kBarred = 64,    // barred_ has changed
   };
 
   // The ways into the pool.
@@ -136,6 +151,9 @@ class Dispatcher final : private Call::Owner {
   // The token.
   std::size_t turn();     // one duty cycle and what follows from it
   void attend();
+  void send_mail(Mail letter);
+  void read_mail();
+  Error why_barred();
   void deliver();         // what the duty cycle left in its outbox
   void release_token();   // and look whether somebody needs it
   void raise(Attention attention);
@@ -150,13 +168,13 @@ class Dispatcher final : private Call::Owner {
   void run_pinned();
 
   const Options& options_;
-  const MethodTable methods_;
+  Methods methods_;
   Counters& counters_;
   RequestArena& arena_;
   WakeSet& wake_set_;
   Bell& backstop_bell_;
   const unsigned cores_;
-  const KillWorker kill_worker_;
+  const Supervision supervision_;
   CallPool* const calls_;
 
   DispatchToken token_;
@@ -173,7 +191,9 @@ class Dispatcher final : private Call::Owner {
   ipc::AdaptiveSpin spin_;     // likewise
 
   std::mutex mail_mutex_;
-  std::vector<Mail> mail_;     // guarded by mail_mutex_
+  std::vector<Mail> mail_;                    // guarded by mail_mutex_
+  std::vector<DutyCycle::Report> reports_;    // guarded by mail_mutex_
+  std::shared_ptr<const Error> barred_;       // guarded by mail_mutex_; the latest reason, in force or not
 
   std::mutex progress_mutex_;
   std::condition_variable progress_;   // a turn moved something: for those who wait for room or for the end

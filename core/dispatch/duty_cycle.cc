@@ -21,10 +21,10 @@ void DutyCycle::Outbox::add_ready(Call& call) {
   ready_last = &call;
 }
 
-DutyCycle::DutyCycle(const Options& options, const MethodTable& methods, PendingQueue& queue, Counters& counters, RequestArena& arena)
-    : options_(options), methods_(methods), queue_(queue), counters_(counters), arena_(arena), loads_(options.workers) {
-  slots_.reserve(options.workers);
-  for (unsigned i = 0; i < options.workers; ++i) slots_.emplace_back(std::max(options.prefetch, kPrefetchMax));
+DutyCycle::DutyCycle(const Options& options, const Methods& methods, PendingQueue& queue, Counters& counters, RequestArena& arena)
+    : options_(options), methods_(methods), queue_(queue), counters_(counters), arena_(arena), loads_(options.workers + kSpareSlots) {
+  slots_.reserve(loads_.size());
+  for (std::size_t i = 0; i < loads_.size(); ++i) slots_.emplace_back(std::max(options.prefetch, kPrefetchMax));
   outbox_.wake.reserve(64);
 }
 
@@ -69,7 +69,10 @@ std::size_t DutyCycle::send_pending() {
       continue;
     }
     const int slot = choose_worker(loads_);
-    if (slot < 0) break;
+    if (slot < 0) {
+      if (barred_ && busy_ == 0) fail_waiting(*barred_);
+      break;
+    }
     if (!call->claim()) continue;  // its waiter has left this very moment
     if (!send(slot, *call)) {
       call->to_queued();
@@ -85,9 +88,9 @@ std::size_t DutyCycle::send_pending() {
 
 bool DutyCycle::send(int index, Call& call) {
   Slot& slot = slots_[static_cast<std::size_t>(index)];
-  const std::uint16_t number = slot.numbers[call.method];
+  const std::uint16_t number = call.method < slot.numbers.size() ? slot.numbers[call.method] : std::uint16_t{0};
   if (number == 0) {
-    give_up(call, unknown_method(methods_.name(call.method), {}, options_.module));
+    give_up(call, unknown_method(methods_.now().name(call.method), {}, options_.module));
     return true;
   }
   ipc::BlockReference block;
@@ -114,7 +117,7 @@ bool DutyCycle::send(int index, Call& call) {
                      message);
   const std::uint64_t position = slot.channel->requests.publish();
   ++call.attempts;
-  call.worker = index;
+  call.worker = slot.worker;
   slot.journal.push(call, position);
   call.to_sent();
   slot.touched = true;
@@ -166,9 +169,10 @@ void DutyCycle::update_load(int index) {
   Slot& slot = slots_[static_cast<std::size_t>(index)];
   WorkerLoad& load = loads_[static_cast<std::size_t>(index)];
   const bool was_busy = load.in_flight != 0;
-  load.available = slot.channel && !slot.broken;
+  load.available = slot.channel && !slot.broken && !slot.retiring;
   load.in_flight = slot.journal.size();
   busy_ += static_cast<std::uint32_t>(load.in_flight != 0) - static_cast<std::uint32_t>(was_busy);
+  if (slot.retiring && load.in_flight == 0 && !std::exchange(slot.drained, true)) outbox_.drained.push_back({index, slot.incarnation});
 }
 
 void DutyCycle::violate(int index, std::string what) {
@@ -221,7 +225,7 @@ void DutyCycle::expire(std::int64_t now_ns) {
       const bool sent = call->attempts > 0;
       counters_.timed_out_by_dispatcher.add();
       call->add_reference();  // of queue or journal, until sweep() or the response; complete() drops one
-      give_up(*call, deadline_exceeded(methods_.name(call->method), sent));
+      give_up(*call, deadline_exceeded(methods_.now().name(call->method), sent));
     } else {
       forget_deadline(*call);  // cancelled by its stop_token
     }
@@ -291,18 +295,45 @@ bool DutyCycle::take_back(int index, std::uint64_t number) {
 
 // --- workers that come and go -------------------------------------------------------------------------------------------
 
-void DutyCycle::attach(int index, std::uint64_t incarnation, std::shared_ptr<ipc::HostEnd> channel, MethodNumbers numbers) {
-  Slot& slot = slots_[static_cast<std::size_t>(index)];
-  slot.channel = std::move(channel);
-  slot.incarnation = incarnation;
-  slot.numbers = std::move(numbers);
+void DutyCycle::attach(Attachment attachment) {
+  Slot& slot = slots_[static_cast<std::size_t>(attachment.slot)];
+  slot.channel = std::move(attachment.channel);
+  slot.incarnation = attachment.incarnation;
+  slot.worker = attachment.worker;
+  slot.numbers = std::move(attachment.numbers);
   slot.journal.begin(slot.channel->requests.records());
-  slot.broken = false;
+  slot.broken = slot.retiring = slot.drained = false;
   slot.mean_service_ns = 0;
-  loads_[static_cast<std::size_t>(index)].credit = credit(options_.prefetch, 0);
+  loads_[static_cast<std::size_t>(attachment.slot)].credit = credit(options_.prefetch, 0);
   slot.channel->announce_asleep(asleep_);
+  update_load(attachment.slot);
+}
+
+void DutyCycle::retire(int index, std::uint64_t incarnation) {
+  Slot& slot = slots_[static_cast<std::size_t>(index)];
+  if (!slot.channel || slot.incarnation != incarnation) return;
+  slot.retiring = true;
+  for (std::uint64_t number = slot.journal.sent(); number-- > slot.journal.resolved() + 1;) take_back(index, number);
   update_load(index);
 }
+
+void DutyCycle::report(std::vector<Report>& reports) {
+  reports.assign(slots_.size(), {});
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    Slot& slot = slots_[i];
+    if (!slot.channel) continue;
+    reports[i] = {.incarnation = slot.incarnation, .in_flight = slot.journal.size()};
+    for (std::uint64_t number = slot.journal.resolved(); number != slot.journal.sent(); ++number) {
+      const Call* call = slot.journal.at(number).call;
+      if (!call) continue;  // taken back
+      reports[i].method = call->method;
+      reports[i].deadline_ns = call->deadline_ns;
+      break;
+    }
+  }
+}
+
+void DutyCycle::bar(std::shared_ptr<const Error> why) { barred_ = std::move(why); }
 
 std::shared_ptr<ipc::HostEnd> DutyCycle::detach(int index, const Death& death) {
   Slot& slot = slots_[static_cast<std::size_t>(index)];
@@ -318,6 +349,7 @@ std::shared_ptr<ipc::HostEnd> DutyCycle::detach(int index, const Death& death) {
   counters_.views_returned.add(slot.escaped.size());
   slot.escaped.clear();
   std::shared_ptr<ipc::HostEnd> channel = std::exchange(slot.channel, nullptr);
+  slot.retiring = false;
   std::erase_if(outbox_.violations, [&](const Violation& v) { return v.slot == index && v.incarnation == death.incarnation; });
   update_load(index);
   return channel;
@@ -339,15 +371,14 @@ void DutyCycle::lose(int index, Journal::Entry& entry, const Death& death, bool 
     counters_.requeued.add();
     return;
   }
-  Error error = worker_lost(methods_.name(call.method), index, death.how, started);
+  Error error = worker_lost(methods_.now().name(call.method), slots_[static_cast<std::size_t>(index)].worker, death.how, started);
   error.context.incarnation = death.incarnation;
   error.context.output = death.output;
   counters_.calls_lost.add();
   give_up(call, std::move(error));
 }
 
-void DutyCycle::fail_all(const Error& error) {
-  take_inbox();
+void DutyCycle::fail_waiting(const Error& error) {
   while (Call* call = queue_.front()) {
     queue_.remove(*call);
     if (call->claim()) {
@@ -356,6 +387,11 @@ void DutyCycle::fail_all(const Error& error) {
       release(*call);
     }
   }
+}
+
+void DutyCycle::fail_all(const Error& error) {
+  take_inbox();
+  fail_waiting(error);
   for (Slot& slot : slots_) {
     for (std::uint64_t number = slot.journal.resolved(); number != slot.journal.sent(); ++number) {
       Journal::Entry& entry = slot.journal.at(number);

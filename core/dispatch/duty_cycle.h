@@ -32,7 +32,20 @@ struct Death {
   std::uint64_t incarnation = 0;
   std::string how;     // "worker 2 (PID 4711) was killed by signal 9 (SIGKILL)"
   std::string output;  // the last lines it printed
+  std::string stacks;  // of its Python threads, where they were asked for before it was killed
 };
+
+// A worker that serves: where it is to be kept, and who it is.
+struct Attachment {
+  int slot = -1;
+  int worker = -1;  // as users see it
+  std::uint64_t incarnation = 0;
+  std::shared_ptr<ipc::HostEnd> channel;
+  MethodNumbers numbers;
+};
+
+// Besides one for each worker: for one that is to replace another which still serves.
+inline constexpr unsigned kSpareSlots = 1;
 
 class DutyCycle {
  public:
@@ -42,18 +55,33 @@ class DutyCycle {
     std::string what;
   };
 
+  // A retiring worker's lane is empty.
+  struct Drained {
+    int slot;
+    std::uint64_t incarnation;
+  };
+
+  // What a slot's worker has to do, for the supervisor.
+  struct Report {
+    std::uint64_t incarnation = 0;  // 0: no worker
+    std::uint32_t in_flight = 0;
+    std::uint32_t method = 0;                 // of the oldest call in its lane
+    std::int64_t deadline_ns = ipc::kNever;  // likewise
+  };
+
   struct Outbox {
     std::vector<Call*> wake;      // waiters that sleep on their call; the pointers may be stale, a wake is harmless
     Call* ready_first = nullptr;  // asynchronous calls with their outcome, in order
     Call* ready_last = nullptr;
     bool ring = false;            // the sentinel's call is done: ring the epoll
     std::vector<Violation> violations;
+    std::vector<Drained> drained;
 
     void add_ready(Call& call);
-    bool empty() const { return wake.empty() && !ready_first && !ring && violations.empty(); }
+    bool empty() const { return wake.empty() && !ready_first && !ring && violations.empty() && drained.empty(); }
   };
 
-  DutyCycle(const Options& options, const MethodTable& methods, PendingQueue& queue, Counters& counters, RequestArena& arena);
+  DutyCycle(const Options& options, const Methods& methods, PendingQueue& queue, Counters& counters, RequestArena& arena);
 
   // One turn. Returns how many calls and responses moved.
   std::size_t run();
@@ -78,11 +106,20 @@ class DutyCycle {
   void run_timers();
 
   // What a worker's end brings in and takes away.
-  void attach(int slot, std::uint64_t incarnation, std::shared_ptr<ipc::HostEnd> channel, MethodNumbers numbers);
+  void attach(Attachment attachment);
   std::shared_ptr<ipc::HostEnd> detach(int slot, const Death& death);  // the channel, or null where it was not attached
+
+  // Gives the worker no more calls and takes back what it has not begun; when its lane is empty the outbox says so.
+  void retire(int slot, std::uint64_t incarnation);
+
+  // One for each slot.
+  void report(std::vector<Report>& reports);
 
   // Ends every call that has no outcome yet in `error`.
   void fail_all(const Error& error);
+
+  // While `why` is set and there is no worker, waiting calls end in it. Null: they wait again.
+  void bar(std::shared_ptr<const Error> why);
 
   // Drops the calls in the queue that have their outcome, and revokes those in lanes.
   void sweep();
@@ -101,10 +138,13 @@ class DutyCycle {
   struct Slot {
     std::shared_ptr<ipc::HostEnd> channel;  // null: no worker
     std::uint64_t incarnation = 0;
+    int worker = -1;
     MethodNumbers numbers;
     Journal journal;
     std::unordered_map<std::uint64_t, detail::Block> escaped;  // arguments still viewed after their calls, by call id
     bool broken = false;       // it broke the protocol; it is about to be killed
+    bool retiring = false;     // gets no more calls
+    bool drained = false;      // and has been told of in the outbox
     bool touched = false;      // published or consumed since the last look at its `asleep`
     std::int64_t mean_service_ns = 0;
     std::uint32_t sampled = 0;
@@ -127,6 +167,7 @@ class DutyCycle {
   bool take_back(int index, std::uint64_t number);
   void ring_workers();
   void lose(int index, Journal::Entry& entry, const Death& death, bool started);
+  void fail_waiting(const Error& error);
   void give_up(Call& call, Error error);  // requires: claimed
   void complete(Call& call);              // requires: claimed, outcome written
   void release(Call& call);               // drops the dispatcher's reference
@@ -136,7 +177,7 @@ class DutyCycle {
   void update_load(int index);
 
   const Options& options_;
-  const MethodTable& methods_;
+  const Methods& methods_;
   PendingQueue& queue_;
   Counters& counters_;
   RequestArena& arena_;
@@ -149,6 +190,7 @@ class DutyCycle {
   bool asleep_ = false;
   std::uint32_t turns_ = 0;
 
+  std::shared_ptr<const Error> barred_;
   Call* due_first_ = nullptr;       // asynchronous calls without outcome, linked by due_next
   std::int64_t earliest_due_ns_ = ipc::kNever;  // a lower bound
   std::vector<std::byte> scratch_;  // late responses

@@ -24,9 +24,9 @@ std::int64_t Dispatcher::deadline_of(const CallOptions& options) const {
 }
 
 Result<std::uint32_t> Dispatcher::find(std::string_view method) const {
-  const int number = methods_.find(method);
+  const int number = methods_.now().find(method);
   if (number >= 0) return static_cast<std::uint32_t>(number);
-  return tl::unexpected(unknown_method(method, methods_.nearest(method), options_.module));
+  return tl::unexpected(unknown_method(method, methods_.now().nearest(method), options_.module));
 }
 
 Result<Call*> Dispatcher::prepare(std::uint32_t method, const Payload& payload, const CallOptions& options) {
@@ -62,13 +62,15 @@ Result<void> Dispatcher::admit(Call& call, const CallOptions& options, Batch* ba
     if (admission == PendingQueue::Admission::admitted) return {};
     std::optional<Error> error;
     if (options.stop.stop_requested()) {
-      error = call_cancelled(methods_.name(call.method));
+      error = call_cancelled(methods_.now().name(call.method));
     } else if (admission == PendingQueue::Admission::closed) {
       error = pool_stopped();
+    } else if (admission == PendingQueue::Admission::barred) {
+      error = why_barred();
     } else if (options.when_full == WhenFull::fail) {
       error = queue_full(options_.queue_limit);
     } else if (ipc::now_ns() >= call.deadline_ns) {
-      error = deadline_exceeded(methods_.name(call.method), false);
+      error = deadline_exceeded(methods_.now().name(call.method), false);
     }
     if (error) {
       counters_.rejected.add();
@@ -78,6 +80,11 @@ Result<void> Dispatcher::admit(Call& call, const CallOptions& options, Batch* ba
     }
     await_room(batch, call);
   }
+}
+
+Error Dispatcher::why_barred() {
+  const std::lock_guard lock(mail_mutex_);
+  return *barred_;
 }
 
 bool Dispatcher::enter_directly(Call& call) {
@@ -105,7 +112,7 @@ void Dispatcher::enqueue(Call& call) {
 }
 
 Result<Reply> Dispatcher::call(std::string_view method, const Payload& payload, const CallOptions& options) {
-  const int number = methods_.find(method);
+  const int number = methods_.now().find(method);
   if (number >= 0) [[likely]] return call(static_cast<std::uint32_t>(number), payload, options);
   counters_.rejected.add();
   return tl::unexpected(find(method).error());
@@ -134,7 +141,7 @@ Result<Reply> Dispatcher::call(std::uint32_t method, const Payload& payload, con
 }
 
 Result<void> Dispatcher::submit(std::string_view method, const Payload& payload, Callback done, const CallOptions& options) {
-  const int number = methods_.find(method);
+  const int number = methods_.now().find(method);
   if (number < 0) {
     counters_.rejected.add();
     return tl::unexpected(find(method).error());
@@ -145,7 +152,7 @@ Result<void> Dispatcher::submit(std::string_view method, const Payload& payload,
 }
 
 AsyncCall Dispatcher::async_call(std::string_view method, const Payload& payload, const CallOptions& options) {
-  const int number = methods_.find(method);
+  const int number = methods_.now().find(method);
   if (number >= 0) [[likely]] return async_call(static_cast<std::uint32_t>(number), payload, options);
   counters_.rejected.add();
   return AsyncCall(find(method).error());

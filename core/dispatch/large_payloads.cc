@@ -34,7 +34,7 @@ Result<void> Dispatcher::place(Call& call, const Payload& payload, const CallOpt
     return {};
   }
   Result<detail::Block> block = loan(call.payload.size(), call.may_wait ? call.deadline_ns : 0, options.stop);
-  if (!block) return tl::unexpected(options.stop.stop_requested() ? call_cancelled(methods_.name(call.method)) : std::move(block.error()));
+  if (!block) return tl::unexpected(options.stop.stop_requested() ? call_cancelled(methods_.now().name(call.method)) : std::move(block.error()));
   std::byte* copy = arena_.at(block->offset());
   std::memcpy(copy, call.payload.data(), call.payload.size());
   call.payload = {copy, call.payload.size()};

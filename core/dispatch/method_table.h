@@ -1,11 +1,15 @@
 // MethodTable: the pool's methods, their numbers, and what they can be called with. Constant once made.
+// Methods: the table in force. A reload may bring another: names keep their numbers, new ones follow.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "ipc/handshake.h"
@@ -40,6 +44,25 @@ class MethodTable {
 
   std::vector<ipc::Method> methods_;
   std::unordered_map<std::string_view, int> numbers_;  // views of methods_
+};
+
+class Methods {
+ public:
+  explicit Methods(MethodTable table) { replace(std::move(table)); }
+
+  // Threads: any. The table lives as long as this: whoever looks at one that is replaced meanwhile sees a whole one.
+  // ACQUIRE: pairs with the release in replace().
+  const MethodTable& now() const { return *now_.load(std::memory_order_acquire); }
+
+  // Threads: one at a time. Requires: the table begins with the names of the one in force, in their order.
+  void replace(MethodTable table) {
+    tables_.push_back(std::make_unique<const MethodTable>(std::move(table)));
+    now_.store(tables_.back().get(), std::memory_order_release);
+  }
+
+ private:
+  std::vector<std::unique_ptr<const MethodTable>> tables_;
+  std::atomic<const MethodTable*> now_{nullptr};
 };
 
 }  // namespace samovar::core

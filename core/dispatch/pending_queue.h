@@ -21,13 +21,13 @@ class PendingQueue {
  public:
   explicit PendingQueue(std::uint32_t limit) : limit_(limit) {}
 
-  enum class Admission { admitted, full, closed };
+  enum class Admission { admitted, full, closed, barred };
 
   // Takes a place in the queue and gives out its ticket. The call must follow, by enqueue() or insert().
   Admission admit(std::uint64_t& ticket) {
     std::uint64_t word = admitted_.load(std::memory_order_relaxed);
     do {
-      if ((word & kClosed) != 0) return Admission::closed;
+      if ((word & (kClosed | kBarred)) != 0) return (word & kClosed) != 0 ? Admission::closed : Admission::barred;
       // Signed: `word` may be older than what is read here, and less; then the exchange fails.
       if (static_cast<std::int64_t>(word - left_.load(std::memory_order_relaxed)) >= std::int64_t{limit_}) return Admission::full;
     } while (!admitted_.compare_exchange_weak(word, word + 1, std::memory_order_relaxed));
@@ -38,8 +38,13 @@ class PendingQueue {
   // From here on nothing is admitted. One word holds count and closed, so no call slips in behind the closing.
   void close() { admitted_.fetch_or(kClosed, std::memory_order_seq_cst); }
 
-  std::uint64_t admitted() const { return admitted_.load(std::memory_order_relaxed) & ~kClosed; }
-  bool is_closed() const { return (admitted_.load(std::memory_order_relaxed) & kClosed) != 0; }
+  // The same for a while: the pool is quarantined.
+  void bar() { admitted_.fetch_or(kBarred, std::memory_order_seq_cst); }
+  void unbar() { admitted_.fetch_and(~kBarred, std::memory_order_seq_cst); }
+
+  std::uint64_t admitted() const { return admitted_.load(std::memory_order_relaxed) & ~(kClosed | kBarred); }
+  bool is_barred() const { return (admitted_.load(std::memory_order_relaxed) & kBarred) != 0; }
+  bool is_refusing() const { return (admitted_.load(std::memory_order_relaxed) & (kClosed | kBarred)) != 0; }
   std::uint32_t size() const {
     const std::uint64_t left = left_.load(std::memory_order_relaxed);
     const std::uint64_t admitted = this->admitted();
@@ -47,7 +52,7 @@ class PendingQueue {
   }
 
   // Whether admit() would not say full now.
-  bool has_room() const { return is_closed() || size() < limit_; }
+  bool has_room() const { return is_refusing() || size() < limit_; }
 
   // Fails (false) when there is no memory for another block of the inbox.
   bool enqueue(Call& call) { return inbox_.enqueue(&call); }
@@ -117,6 +122,7 @@ class PendingQueue {
 
  private:
   static constexpr std::uint64_t kClosed = std::uint64_t{1} << 63;
+  static constexpr std::uint64_t kBarred = std::uint64_t{1} << 62;
 
   void link(Call& call) {
     Call* after = last_;  // tickets arrive nearly in order: the place is at or near the end, or (requeued) at the front

@@ -141,14 +141,14 @@ void DutyCycle::settle(Call& call, const ipc::Response& response) {
       complete(call);
       break;
     case ipc::Status::failed: {
-      Error error = method_failed(methods_.name(call.method), response.payload);
+      Error error = method_failed(methods_.now().name(call.method), response.payload);
       error.context.worker = call.worker;
       give_up(call, std::move(error));
       break;
     }
     case ipc::Status::expired:
       counters_.timed_out_by_dispatcher.add();
-      give_up(call, deadline_exceeded(methods_.name(call.method), false));
+      give_up(call, deadline_exceeded(methods_.now().name(call.method), false));
       break;
     case ipc::Status::skipped:
       call.to_queued();

@@ -101,14 +101,14 @@ bool Dispatcher::spin_on(Call& call) {
 bool Dispatcher::give_up_if_due(Call& call) {
   if (call.deadline_ns == ipc::kNever || !ipc::has_passed(call.deadline_ns) || !call.claim()) return false;
   counters_.timed_out_by_waiter.add();
-  finish_outside(call, deadline_exceeded(methods_.name(call.method), call.attempts > 0));
+  finish_outside(call, deadline_exceeded(methods_.now().name(call.method), call.attempts > 0));
   return true;
 }
 
 void Dispatcher::cancelled(Call& call) {
   if (!call.claim()) return;
   counters_.cancelled.add();
-  finish_outside(call, call_cancelled(methods_.name(call.method)));
+  finish_outside(call, call_cancelled(methods_.now().name(call.method)));
 }
 
 void Dispatcher::finish_outside(Call& call, Error error) {

@@ -46,6 +46,8 @@ struct Counters {
   SharedCounter rejected;
   SharedCounter asynchronous;         // calls with a callback and no outcome yet
   SharedCounter workers_lost;
+  SharedCounter workers_killed;       // of them: overdue, wedged or stopped
+  SharedCounter workers_recycled;
   SharedCounter violations;
   SharedCounter workers_ready;        // a gauge
 

@@ -11,6 +11,7 @@ class Log {
  public:
   explicit Log(const Options& options);
 
+  bool writes(LogLevel level) const { return level >= level_; }
   void write(LogLevel level, std::string_view line) const {
     if (level >= level_) sink_(level, line);
   }

@@ -112,10 +112,18 @@ void Process::signal_group(int signal) const {
   if (pid_ > 0) kill(-pid_, signal);
 }
 
-ExitStatus Process::reap() {
+ExitStatus Process::bury_group() {
   siginfo_t info{};
+  const auto id = static_cast<id_t>(pidfd_.get());
+  const bool is_ours =
+      waitid(static_cast<idtype_t>(P_PIDFD), id, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0;
+  // While it has not been reaped its number, and so its group's, belongs to nobody else. Where the host ignores SIGCHLD or reaps
+  // everything itself it has been: then a group without its leader is still the old one, and one with a leader is another's.
+  if (is_ours || (kill(pid_, 0) != 0 && errno == ESRCH)) kill(-pid_, SIGKILL);
+
+  info = {};
   ExitStatus status;
-  if (waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(pidfd_.get()), &info, WEXITED | WNOHANG) == 0 && info.si_pid != 0) {
+  if (waitid(static_cast<idtype_t>(P_PIDFD), id, &info, WEXITED | WNOHANG) == 0 && info.si_pid != 0) {
     if (info.si_code == CLD_EXITED) {
       status.code = info.si_status;
     } else {

@@ -43,10 +43,10 @@ class Process {
   explicit operator bool() const { return static_cast<bool>(pidfd_); }
 
   void signal(int signal) const;        // this process; never another one that got its number
-  void signal_group(int signal) const;  // and its children that stayed in its group. Requires: not yet reaped by reap()
+  void signal_group(int signal) const;  // and its children that stayed in its group. Requires: not yet buried
 
-  // Requires: the pidfd polls readable. Does not block.
-  ExitStatus reap();
+  // Kills what is left of its group, its children, and reaps it. Requires: the pidfd polls readable. Does not block.
+  ExitStatus bury_group();
 
  private:
   pid_t pid_ = -1;

@@ -1,17 +1,25 @@
-// Supervisor: starts workers, shakes hands with them, drains their output, proves their deaths, replaces and ends them.
+// Supervisor: keeps `workers` seats filled: starts workers, shakes hands with them, drains their output, watches their health, proves
+// their deaths, replaces, recycles and ends them.
 //
 // One thread per pool (first the one in Pool::start, then its own) runs an epoll over pidfds, control sockets and output
-// pipes. It never touches a lane but for the ping before a worker serves; the dispatcher is told by attach() and detach().
+// pipes. It never touches a lane but for the ping before a worker serves; the dispatcher is told by attach(), retire() and detach().
 // It is also the dispatcher of last resort: see Dispatcher::backstop().
-// Threads: start_workers(), serve(), stop() by the pool's owner; kill_worker() any.
+//
+// A seat is a worker's number as users see it, 0 to workers - 1; a slot is where the dispatcher keeps its channel. There is one slot
+// more than seats, so that reload() can start a worker before it retires the one it replaces.
+//
+// Its parts: supervisor.cc the loop; birth.cc from spawn to serving; looking.cc health and recycling; death.cc ends; reloading.cc.
+// Threads: start_workers(), serve(), stop() by the pool's owner; kill_worker(), worker_drained(), reload() any.
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -22,22 +30,23 @@
 #include "core/dispatch/bell.h"
 #include "core/dispatch/dispatcher.h"
 #include "core/observe/counters.h"
+#include "core/observe/events.h"
 #include "core/observe/log.h"
-#include "core/supervision/launch_plan.h"
-#include "core/supervision/process.h"
+#include "core/supervision/health.h"
+#include "core/supervision/launcher.h"
+#include "core/supervision/recycle_policy.h"
+#include "core/supervision/restart_policy.h"
 #include "core/supervision/worker_output.h"
 #include "core/supervision/worker_state.h"
-#include "ipc/control_socket.h"
 #include "ipc/handshake.h"
 
 namespace samovar::core {
 
 class Supervisor {
  public:
-  Supervisor(const Options& options, LaunchPlan plan, Counters& counters, RequestArena& arena, const Log& log);
+  // All outlive this. `bell` wakes the supervisor's thread.
+  Supervisor(const Options& options, LaunchPlan plan, Counters& counters, RequestArena& arena, const Log& log, Bell& bell, Events& events);
   ~Supervisor();
-
-  Bell& bell() { return bell_; }
 
   // Starts all workers and waits until each has answered its ping. Blocks up to start_timeout. Fails with the first worker's
   // failure; then none is left. Returns the methods.
@@ -49,81 +58,138 @@ class Supervisor {
   // Ends all workers: asked first, then SIGTERM, then SIGKILL. When it returns, none is left. Blocks.
   void stop();
 
+  // Replaces each worker by one with fresh code, one after the other. Blocks until that is done. Fails as a start would: then the
+  // workers that were not replaced yet go on. Not from the supervisor's own thread.
+  Result<void> reload();
+
   void kill_worker(const DutyCycle::Violation& violation);
+  void worker_drained(DutyCycle::Drained drained);
 
  private:
   enum class Source : std::uint8_t { bell, process, socket, output, channel };
 
   struct Worker {
     WorkerState state = WorkerState::absent;
-    Process process;
-    std::uint64_t incarnation = 0;
-    std::optional<ipc::ControlSocket> socket;
-    ipc::UniqueFd output_fd;
+    Incarnation life;
+    unsigned seat = 0;
+    std::uint32_t generation = 0;  // of the code: counts reloads
+    std::int64_t replaces_ns = 0;  // when its seat was vacated; 0: nobody had it before
     WorkerOutput output;
-    std::shared_ptr<ipc::HostEnd> channel;
     std::vector<ipc::Method> methods;
-    std::optional<Error> failure;      // why it failed to start, or broke off
-    std::int64_t spawned_ns = 0;
-    std::int64_t due_ns = ipc::kNever;  // restart (absent), start_timeout, or the next step of ending
-    int failures = 0;                   // starts in a row that failed
+    std::int64_t due_ns = ipc::kNever;  // start_timeout, or the next step of ending
     bool served = false;                // answered its ping: what follows is a life, not a start
-    bool terminated = false;            // SIGTERM sent
+    std::int64_t ready_ns = 0;
+
+    HealthMemory health;
+    bool suspected = false;
+    Health suspicion = Health::idle;
+    std::uint64_t calls_seen = 0;       // pulse.started when it was last looked at
+    std::int64_t last_call_ns = 0;      // when that changed last
+
+    std::string_view retired_for;       // why it is recycled; empty: it is not
+    std::optional<Error> failure;       // why it failed to start, broke off or was condemned
+    std::string stacks;                 // of its threads, before it was killed
   };
 
+  struct Reload {
+    std::int64_t began_ns = 0;
+    std::optional<std::size_t> fresh;  // the slot that starts
+    std::optional<std::size_t> old;    // the slot of the worker that it replaces
+    std::uint64_t old_incarnation = 0;
+  };
+
+  // The loop.
   void run();
   void run_once(std::int64_t until_ns);
   void handle(Source source, std::size_t index);
+  void handle_bell();
   void run_timers();
   std::int64_t next_due_ns() const;
+  bool watch(int fd, Source source, std::size_t index);
+  void unwatch(int fd);
 
-  void spawn(std::size_t index);
-  Result<void> try_spawn(std::size_t index);
-  Result<void> pin(const Worker& worker, std::size_t index) const;
+  // From spawn to serving.
+  void fill_seats();
+  bool is_taken(unsigned seat) const;
+  std::optional<unsigned> vacant_seat() const;
+  std::optional<std::size_t> free_slot(unsigned seat) const;
+  void spawn(std::size_t index, unsigned seat);
   void read_socket(std::size_t index);
   void greet_ready(std::size_t index, ipc::Ready ready);
   void ping(std::size_t index);
   void read_pong(std::size_t index);
+  void hand_over(std::size_t index);
+  void start_failed(std::size_t index, Error error);
+  void quarantine(const Error& error);
+  void release();
+
+  // Life.
   void read_output(std::size_t index);
+  void look();
+  Diagnosis look_at(std::size_t index, std::int64_t now_ns);
+  void suspect(std::size_t index, const Diagnosis& found, std::int64_t now_ns);
+  void condemn(std::size_t index, const Diagnosis& found, std::int64_t now_ns);
+  void recycle_one(std::int64_t now_ns);
+  void retire(std::size_t index, std::string_view why);
+  void step_reload();
+  void finish_reload(Result<void> result);
+
+  // Death.
+  void fail(std::size_t index, Error error);
+  void ask_to_end(std::size_t index);
   void begin_stop(std::size_t index);
   void overstay(std::size_t index);
+  void kill_now(std::size_t index);
   void bury(std::size_t index);
-  void bury_served(std::size_t index, std::string how, bool asked);
-  void bury_unserved(std::size_t index, const ExitStatus& status, bool asked);
-  void fail(std::size_t index, Error error);
-  bool advance(std::size_t index, WorkerEvent event);
-  void hand_over(std::size_t index);
-  bool none_left() const;
-
-  bool watch(int fd, Source source, std::size_t index);
-  void unwatch(int fd);
-  std::string label(std::size_t index) const;  // "worker 2 (PID 4711)"
+  void bury_served(std::size_t index, std::string how, WorkerState died_in);
   Error start_failure(std::size_t index, const ExitStatus& status) const;
 
+  bool advance(std::size_t index, WorkerEvent event);
+  bool none_left() const;
+  std::size_t count(WorkerState state) const;
+  std::string label(std::size_t index) const;  // "worker 2 (PID 4711)"
+  Event event(EventKind kind, std::size_t index, std::string message) const;
+
   const Options& options_;
-  const LaunchPlan plan_;
+  const Launcher launcher_;
   Counters& counters_;
   RequestArena& arena_;
   const Log& log_;
-  Bell bell_;
+  Bell& bell_;
+  Events& events_;
   ipc::UniqueFd epoll_;
-  ipc::UniqueFd host_process_;  // a pidfd of this process, for the workers' guards
+  const HealthLimits health_limits_;
+  const RecycleLimits recycle_limits_;
 
   // Owned by the thread that runs the loop.
-  std::vector<Worker> workers_;
-  std::vector<ipc::Method> methods_;  // of the pool: the first worker's
+  std::vector<Worker> workers_;              // by slot
+  std::vector<std::int64_t> vacated_ns_;     // by seat: since when; 0: never had a worker
+  std::vector<ipc::Method> methods_;         // of the pool: the first worker's, and what reloads have added
+  RestartPolicy restarts_;
   std::uint64_t incarnations_ = 0;
-  std::optional<Error> first_failure_;
+  std::uint32_t generation_ = 0;
+  std::optional<Error> first_failure_;       // of a start; until the pool serves
+  std::int64_t quarantined_ns_ = 0;          // since when; 0: it is not
+  std::vector<DutyCycle::Report> reports_;
+  std::int64_t look_due_ns_ = ipc::kNever;
   std::int64_t traffic_seen_ns_ = 0;
   std::int64_t trim_due_ns_ = ipc::kNever;  // of the request arena
+  std::optional<Reload> reload_;
   bool serving_ = false;
   Dispatcher* dispatcher_ = nullptr;
 
   std::thread thread_;
   std::atomic<bool> stopping_{false};
   std::atomic<bool> trim_expected_{false};  // of the request arena
-  std::mutex violations_mutex_;
-  std::vector<DutyCycle::Violation> violations_;  // guarded by violations_mutex_
+
+  std::mutex notices_mutex_;
+  std::vector<DutyCycle::Violation> violations_;  // guarded by notices_mutex_
+  std::vector<DutyCycle::Drained> drained_;       // guarded by notices_mutex_
+  bool reload_wanted_ = false;                    // guarded by notices_mutex_
+  std::optional<Result<void>> reload_result_;     // guarded by notices_mutex_
+  bool ended_ = false;                            // guarded by notices_mutex_: the loop has
+  std::condition_variable reload_done_;
+  std::mutex reload_mutex_;                       // one reload() at a time
 };
 
 }  // namespace samovar::core

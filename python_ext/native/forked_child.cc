@@ -14,7 +14,7 @@ namespace {
 
 // Of the process, as fork handlers are. Written before the handler is installed and by the handler alone.
 std::atomic<bool> forked{false};
-std::array<int, 4> inherited_fds = {-1, -1, -1, -1};
+std::array<int, 5> inherited_fds = {-1, -1, -1, -1, -1};
 
 // Async-signal-safe, as a child of a process with threads must be.
 void in_child() {

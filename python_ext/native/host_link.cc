@@ -14,7 +14,9 @@
 #include "python_ext/native/exit_status.h"
 #include "python_ext/native/forked_child.h"
 #include "python_ext/native/guard.h"
+#include "python_ext/native/prober.h"
 #include "python_ext/native/ref.h"
+#include "python_ext/native/stack_dump.h"
 #include "python_ext/native/worker_loop.h"
 
 namespace samovar::python {
@@ -29,6 +31,7 @@ struct Link {
   ipc::Hello hello;
   std::vector<ipc::UniqueFd> fds;
   std::unique_ptr<ipc::WorkerEnd> end;  // a context that outlives the loop may still look at its lane
+  Prober prober{};
 };
 
 struct HostLinkObject {
@@ -55,14 +58,25 @@ bool send(const Link& link, const ipc::ControlMessage& message) {
   return sent.has_value();
 }
 
-// guard(): starts the thread that ends this process when the host is gone.
+// guard(): maps the channel, and starts the threads that show that this process lives and end it when the host is gone.
 PyObject* guard(PyObject* self, PyObject*) {
   Link& link = link_of(self);
+  if (!install_stack_dump()) return nullptr;
   const int host_pidfd = link.fds[ipc::kFdHostProcess].get();
-  mark_forked_children({link.socket.fd(), host_pidfd, link.fds[ipc::kFdEvent].get(), link.fds[ipc::kFdResponseArena].get()});
-  if (const int error = start_guard(link.socket.fd(), host_pidfd)) {
-    return raise_system_error({"starting the guard thread", error});
+  mark_forked_children({link.socket.fd(), host_pidfd, link.fds[ipc::kFdEvent].get(), link.fds[ipc::kFdResponseArena].get(),
+                        stack_dump_fd()});
+  auto end = ipc::WorkerEnd::attach(link.hello, link.fds);
+  if (!end) return raise_system_error(end.error());
+  link.end = std::move(*end);
+  int error = link.prober.start(link.end->pulse());
+  if (error == 0) {
+    error = start_guard({.control_fd = link.socket.fd(),
+                         .host_pidfd = host_pidfd,
+                         .pulse = link.end->pulse(),
+                         .schedule = {link.hello.heartbeat_ns, link.hello.probe_after_ns},
+                         .prober = link.prober});
   }
+  if (error != 0) return raise_system_error({"starting the guard thread", error});
   Py_RETURN_NONE;
 }
 
@@ -107,12 +121,8 @@ bool read_methods(PyObject* sequence, std::vector<Method>& methods) {
   return true;
 }
 
-// Attaches to the channel, says Ready and serves. Null with an exception.
-PyObject* attach_and_serve(Link& link, std::vector<Method> methods, PyObject* describe, const ModuleState& state) {
-  auto end = ipc::WorkerEnd::attach(link.hello, link.fds);
-  if (!end) return raise_system_error(end.error());
-  link.end = std::move(*end);
-
+// Says Ready and serves. Null with an exception.
+PyObject* say_ready_and_serve(Link& link, std::vector<Method> methods, PyObject* describe, const ModuleState& state) {
   const std::string version = Py_GetVersion();
   ipc::Ready ready{.layout_hash = ipc::layout_hash(), .python = version.substr(0, version.find(' '))};
   for (const Method& method : methods) ready.methods.push_back(method.described);
@@ -121,6 +131,7 @@ PyObject* attach_and_serve(Link& link, std::vector<Method> methods, PyObject* de
   }
   if (!send(link, ready)) return nullptr;
 
+  const Prober::Serving probed(link.prober);
   WorkerLoop loop(*link.end, link.hello.worker, link.hello.escaped_views_max, std::move(methods), describe, state);
   switch (loop.run()) {
     case LoopEnd::stopped:
@@ -135,8 +146,9 @@ PyObject* attach_and_serve(Link& link, std::vector<Method> methods, PyObject* de
   Py_UNREACHABLE();
 }
 
-// serve(methods, describe) -> exit status
+// serve(methods, describe) -> exit status. Requires: guard().
 PyObject* serve(PyObject* self, PyObject* arguments) {
+  if (is_forked_child()) end_forked_child();  // of the user's module, while it was imported
   PyObject* sequence;
   PyObject* describe;
   if (!PyArg_ParseTuple(arguments, "OO:serve", &sequence, &describe)) return nullptr;
@@ -144,7 +156,7 @@ PyObject* serve(PyObject* self, PyObject* arguments) {
   if (!read_methods(sequence, methods)) return nullptr;
   const auto* state = static_cast<ModuleState*>(PyType_GetModuleState(Py_TYPE(self)));
   try {
-    return attach_and_serve(link_of(self), std::move(methods), describe, *state);
+    return say_ready_and_serve(link_of(self), std::move(methods), describe, *state);
   } catch (const std::bad_alloc&) {  // of a few bytes: there is no way on but to be replaced
     return PyErr_NoMemory();
   }
@@ -159,7 +171,7 @@ PyObject* module_spec(PyObject* self, void*) {
 }
 
 PyMethodDef kMethods[] = {
-    {"guard", guard, METH_NOARGS, "guard(): start the thread that ends this process when the host is gone."},
+    {"guard", guard, METH_NOARGS, "guard(): map the channel; start the threads that show that this process lives and end it when the host is gone."},
     {"fail", fail, METH_VARARGS, "fail(reason, type, message, traceback): tell the host that this worker cannot serve."},
     {"serve", serve, METH_VARARGS, "serve(methods, describe) -> int: serve until the host says stop; the exit status."},
     {nullptr, nullptr, 0, nullptr}};
@@ -214,7 +226,7 @@ PyObject* receive_hello(PyObject* module, PyObject* fd_object) {
   PyObject* self = type->tp_alloc(type, 0);
   if (self == nullptr) return nullptr;
   reinterpret_cast<HostLinkObject*>(self)->link =
-      new Link{std::move(socket), std::move(*hello), std::move(datagram->fds), nullptr};
+      new Link{.socket = std::move(socket), .hello = std::move(*hello), .fds = std::move(datagram->fds), .end = nullptr};
   return self;
 }
 

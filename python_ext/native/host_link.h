@@ -2,7 +2,7 @@
 //
 // Python decides the order (samovar/worker.py): receive_hello(fd), link.guard(), load the user's module, then link.serve(...) or
 // link.fail(...). Every function requires the GIL; serve() releases it while waiting, receive_hello() while it blocks.
-// One per process, and never freed: the guard looks at its descriptors until the process ends.
+// One per process, and never freed: guard and prober use it until the process ends.
 #pragma once
 
 #define PY_SSIZE_T_CLEAN

@@ -6,6 +6,7 @@ Loads the user's module, tells the host what it can call, and serves until told 
 from __future__ import annotations
 
 import enum
+import faulthandler
 import importlib.machinery
 import io
 import sys
@@ -43,6 +44,7 @@ def main(arguments: list[str]) -> int:
     except ImportError as error:
         return complain(explain_missing_extension(error), Exit.NO_EXTENSION)
     print_lines_at_once()
+    faulthandler.enable(2)  # the stacks of a crash are its last output
     try:
         link = _native.receive_hello(int(arguments[1]))
     except (OSError, ValueError) as error:

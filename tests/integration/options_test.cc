@@ -1,5 +1,6 @@
 // Every option does something: each is set as an operator would set it, by its variable, and its effect is seen from outside.
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -102,6 +103,17 @@ std::size_t sleeps_in_calls(Options options, int calls) {
   for (int call = 0; call < calls; ++call) EXPECT_TRUE(pool.call("spin_us", value(200)));
   getrusage(RUSAGE_THREAD, &after);
   return static_cast<std::size_t>(after.ru_nvcsw - before.ru_nvcsw);
+}
+
+// How often a thread of a worker has gone to sleep.
+std::size_t sleeps_of_thread(pid_t worker, std::string_view name) {
+  for (const auto& task : std::filesystem::directory_iterator("/proc/" + std::to_string(worker) + "/task")) {
+    const std::string status = read_file(task.path() / "status");
+    if (status.find("Name:\t" + std::string(name) + "\n") == status.npos) continue;
+    constexpr std::string_view kCount = "\nvoluntary_ctxt_switches:\t";
+    return std::stoul(status.substr(status.find(kCount) + kCount.size()));
+  }
+  throw std::runtime_error("no thread " + std::string(name));
 }
 
 const std::map<std::string_view, std::function<void()>>& effects() {
@@ -228,11 +240,160 @@ const std::map<std::string_view, std::function<void()>>& effects() {
          EXPECT_TRUE(pool.call("keep", bytes(std::string(5000, 'x').data(), 5000)));
          EXPECT_EQ(pool.stats().escaped_views, 0u) << "it was copied";
        }},
+      {"kill_grace",
+       [] {
+         Gate gate;
+         Happenings happenings;
+         Options chosen = with("kill_grace", "1ms", with("heartbeat_interval", "5ms"));
+         chosen.on_event = happenings.hook();
+         Pool pool = start(chosen);
+         EXPECT_FALSE(pool.call("busy_sleep", text(gate.path()), {.timeout = 20ms}));
+         EXPECT_TRUE(happenings.have(EventKind::worker_killed));
+       }},
+      {"stopped_after",
+       [] {
+         const auto call_to_a_stopped_worker = [](const char* limit) {
+           Pool pool = start(with("stopped_after", limit, with("heartbeat_interval", "5ms")));
+           const pid_t pid = worker_pid(pool);
+           kill(pid, SIGSTOP);
+           const auto reply = pool.call("echo", {}, {.timeout = 1500ms});
+           kill(pid, SIGCONT);
+           return code_of(reply);
+         };
+         EXPECT_NE(call_to_a_stopped_worker("30ms"), Code::deadline_exceeded) << "its successor answers, or it is lost";
+         EXPECT_EQ(call_to_a_stopped_worker("1h"), Code::deadline_exceeded);
+       }},
+      {"starts_at_once",
+       [] {
+         const auto most_at_once = [](const char* limit) {
+           Happenings happenings;
+           Options chosen = with("starts_at_once", limit);
+           chosen.workers = 3;
+           chosen.on_event = happenings.hook();
+           start(chosen);
+           int now = 0, most = 0;
+           for (const Event& event : happenings.all()) {
+             now += event.kind == EventKind::worker_started ? 1 : event.kind == EventKind::worker_ready ? -1 : 0;
+             most = std::max(most, now);
+           }
+           return most;
+         };
+         EXPECT_EQ(most_at_once("1"), 1);
+         EXPECT_EQ(most_at_once("3"), 3);
+       }},
+      {"restart_intensity",
+       [] {
+         const auto takes = [](const char* intensity) {
+           Options chosen = with("restart_intensity", intensity);
+           chosen.restart_delay = 2s;
+           Pool pool = start(chosen);
+           EXPECT_FALSE(pool.call("die", value(1)));
+           const auto begin = Clock::now();
+           EXPECT_TRUE(pool.call("echo"));
+           return Clock::now() - begin;
+         };
+         EXPECT_GE(takes("0"), 1s);
+         EXPECT_LT(takes("1"), 1s);
+       }},
+      {"restart_window",
+       [] {
+         const auto takes = [](const char* window) {
+           Options chosen = with("restart_window", window);
+           chosen.restart_intensity = 1;
+           chosen.restart_delay = 2s;
+           Pool pool = start(chosen);
+           const auto begin = Clock::now();
+           for (int death = 0; death < 2; ++death) EXPECT_FALSE(pool.call("die", value(1)));
+           EXPECT_TRUE(pool.call("echo"));
+           return Clock::now() - begin;
+         };
+         EXPECT_LT(takes("1ms"), 1s) << "each is alone in its window";
+         EXPECT_GE(takes("1h"), 1s);
+       }},
+      {"quarantine_after",
+       [] {
+         const auto failures_told = [](const char* after) {
+           Folder folder;
+           const Variable marker("SAMOVAR_TEST_MARKER", folder.file("marker"));
+           Happenings happenings;
+           Options chosen = with("quarantine_after", after);
+           chosen.module = module("fails_later.py");
+           chosen.restart_delay = 1ms;
+           chosen.on_event = happenings.hook();
+           Pool pool = start(chosen);
+           EXPECT_FALSE(pool.call("die", value(1)));
+           EXPECT_EQ(code_of(pool.call("pid")), Code::pool_quarantined);
+           std::size_t failures = 0;
+           for (const Event& event : happenings.all()) {
+             failures += event.kind == EventKind::worker_failed ? 1 : 0;
+             if (event.kind == EventKind::pool_quarantined) break;
+           }
+           return failures;
+         };
+         EXPECT_EQ(failures_told("1"), 1u);
+         EXPECT_EQ(failures_told("4"), 4u);
+       }},
+      {"recycle_calls",
+       [] {
+         Options chosen = with("recycle_calls", "3", with("heartbeat_interval", "5ms"));
+         Pool pool = start(chosen);
+         for (int call = 0; call < 3; ++call) EXPECT_TRUE(pool.call("echo"));
+         EXPECT_TRUE(wait_until([&] { return pool.stats().workers_recycled == 1; }));
+       }},
+      {"recycle_age",
+       [] {
+         Pool pool = start(with("recycle_age", "20ms", with("heartbeat_interval", "5ms")));
+         EXPECT_TRUE(wait_until([&] { return pool.stats().workers_recycled >= 2; }));
+       }},
+      {"recycle_memory",
+       [] {
+         Options chosen = with("recycle_memory", "200MiB", with("heartbeat_interval", "5ms"));
+         Pool pool = start(chosen);
+         EXPECT_TRUE(pool.call("hoard", value(250 << 20)));
+         EXPECT_TRUE(wait_until([&] { return pool.stats().workers_recycled == 1; }));
+       }},
+      {"idle_timeout",
+       [] {
+         Pool pool = start(with("idle_timeout", "20ms", with("heartbeat_interval", "5ms")));
+         EXPECT_TRUE(pool.call("echo"));
+         EXPECT_TRUE(wait_until([&] { return pool.stats().workers_recycled == 1; }));
+       }},
+      {"wedged_after",
+       [] {
+         const auto killed = [](const char* limit) {
+           Gate gate;
+           Pool pool = start(with("wedged_after", limit, with("heartbeat_interval", "5ms")));
+           return code_of(pool.call("busy_wedged", text(gate.path()), {.timeout = 1500ms}));
+         };
+         EXPECT_EQ(killed("100ms"), Code::worker_lost);
+         EXPECT_EQ(killed("1h"), Code::deadline_exceeded);
+       }},
       {"spin_max",
        [] {
          constexpr int kCalls = 200;
          EXPECT_GE(sleeps_in_calls(with("spin_max", "0s"), kCalls), kCalls / 2u) << "each wait sleeps at once";
          EXPECT_LT(sleeps_in_calls(with("spin_max", "1s"), kCalls), kCalls / 2u) << "each wait spins";
+       }},
+      {"heartbeat_interval",
+       [] {
+         Pool slow = start(with("heartbeat_interval", "10s"));
+         Pool quick = start(with("heartbeat_interval", "1ms"));
+         const pid_t slow_worker = worker_pid(slow), quick_worker = worker_pid(quick);
+         const std::size_t before = sleeps_of_thread(slow_worker, "samovar-guard");
+         EXPECT_TRUE(wait_until([&] { return sleeps_of_thread(quick_worker, "samovar-guard") >= 50; }));
+         EXPECT_LE(sleeps_of_thread(slow_worker, "samovar-guard"), before + 2);
+       }},
+      {"probe_after",
+       [] {
+         Pool late = start(with("probe_after", "1h", with("heartbeat_interval", "1ms")));
+         Pool soon = start(with("probe_after", "1ms", with("heartbeat_interval", "1ms")));
+         const pid_t late_worker = worker_pid(late), soon_worker = worker_pid(soon);
+         EXPECT_TRUE(wait_until([&] {
+           EXPECT_TRUE(late.call("spin_us", value(20'000)));
+           EXPECT_TRUE(soon.call("spin_us", value(20'000)));
+           return sleeps_of_thread(soon_worker, "samovar-prober") >= 10;
+         }));
+         EXPECT_EQ(sleeps_of_thread(late_worker, "samovar-prober"), 1u) << "until it is asked for the first time";
        }},
       {"python",
        [] {

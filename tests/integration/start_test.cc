@@ -426,6 +426,7 @@ TEST(Host, that_runs_out_of_descriptors_later_goes_on_and_replaces_its_worker_wh
               Options chosen = options();
               chosen.restart_delay = 5ms;
               chosen.restart_delay_max = 50ms;
+              chosen.quarantine_after = 1'000'000;
               Pool pool = start(chosen);
               rlimit limit{};
               getrlimit(RLIMIT_NOFILE, &limit);

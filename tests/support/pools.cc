@@ -24,7 +24,7 @@ const bool kSanitizedWorkers = [] {
 
 }  // namespace
 
-std::string module(std::string_view file) { return std::string(SAMOVAR_TEST_MODULES) + "/" + std::string(file); }
+std::string module(std::string_view file) { return (fs::path(SAMOVAR_TEST_MODULES) / file).string(); }
 
 Options options(std::string_view module_file) {
   Options options;
@@ -32,6 +32,7 @@ Options options(std::string_view module_file) {
   options.workers = 1;
   options.dispatcher = Dispatcher::caller;
   options.log_level = LogLevel::warning;
+  options.restart_intensity = 10'000;  // tests kill many
   return options;
 }
 
@@ -96,6 +97,28 @@ std::string Lines::all() const {
   std::string text;
   for (const std::string& line : with("")) text += line + "\n";
   return text;
+}
+
+EventHook Happenings::hook() {
+  return [kept = kept_](const Event& event) {
+    const std::lock_guard lock(kept->mutex);
+    kept->events.push_back(event);
+  };
+}
+
+std::vector<Event> Happenings::all() const {
+  const std::lock_guard lock(kept_->mutex);
+  return kept_->events;
+}
+
+std::vector<Event> Happenings::of(EventKind kind) const {
+  std::vector<Event> events = all();
+  std::erase_if(events, [&](const Event& event) { return event.kind != kind; });
+  return events;
+}
+
+bool Happenings::have(EventKind kind, std::size_t at_least) const {
+  return wait_until([&] { return count(kind) >= at_least; });
 }
 
 PackageCopy::PackageCopy() {

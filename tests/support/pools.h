@@ -87,6 +87,23 @@ class Lines {
   std::shared_ptr<Kept> kept_ = std::make_shared<Kept>();  // a sink may outlive the test's view of it
 };
 
+// Events of a pool, kept. Threads: any.
+class Happenings {
+ public:
+  EventHook hook();
+  std::vector<Event> of(EventKind kind) const;
+  std::vector<Event> all() const;
+  std::size_t count(EventKind kind) const { return of(kind).size(); }
+  [[nodiscard]] bool have(EventKind kind, std::size_t at_least = 1) const;  // waits for them
+
+ private:
+  struct Kept {
+    std::mutex mutex;
+    std::vector<Event> events;  // guarded by mutex
+  };
+  std::shared_ptr<Kept> kept_ = std::make_shared<Kept>();
+};
+
 // A copy of the Python package of this build, in front of the real one for pools that get `python_path`.
 class PackageCopy {
  public:

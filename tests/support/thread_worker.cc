@@ -279,12 +279,20 @@ Fleet::Fleet(Options options, Plan plan)
       wake_set_(core::WakeSet::create().value()),
       slots_(options_.workers) {
   dispatcher_ = std::make_unique<core::Dispatcher>(options_, core::MethodTable(methods()), counters_, *arena_, *wake_set_,
-                                                   bell_, plan_.cores, [this](const core::DutyCycle::Violation& violation) {
-                                                     std::lock_guard lock(mutex_);
-                                                     violations_.push_back(violation.what);
-                                                     Slot& slot = slots_[static_cast<std::size_t>(violation.slot)];
-                                                     if (slot.incarnation == violation.incarnation) slot.kill = true;
-                                                   });
+                                                   bell_, plan_.cores, core::Dispatcher::Supervision{
+      .kill_worker =
+          [this](const core::DutyCycle::Violation& violation) {
+            std::lock_guard lock(mutex_);
+            violations_.push_back(violation.what);
+            Slot& slot = slots_[static_cast<std::size_t>(violation.slot)];
+            if (slot.incarnation == violation.incarnation) slot.kill = true;
+          },
+      .worker_drained =
+          [this](core::DutyCycle::Drained drained) {
+            std::lock_guard lock(mutex_);
+            Slot& slot = slots_[static_cast<std::size_t>(drained.slot)];
+            if (slot.incarnation == drained.incarnation) slot.drained = true;
+          }});
   for (std::size_t i = 0; i < slots_.size(); ++i) start(static_cast<int>(i));
   if (options_.dispatcher == Dispatcher::pinned) dispatcher_->start_pinned(options_.dispatcher_cpu);
   supervisor_ = std::thread([this] { supervise(); });
@@ -323,10 +331,10 @@ void Fleet::start(int index) {
   {
     std::lock_guard lock(mutex_);
     Slot& slot = slots_[static_cast<std::size_t>(index)];
-    slot = {.channel = channel, .worker = std::move(worker), .incarnation = incarnation, .kill = false};
+    slot = {.channel = channel, .worker = std::move(worker), .incarnation = incarnation, .kill = false, .drained = false};
   }
   counters_.workers_ready.add();
-  dispatcher_->attach(index, incarnation, std::move(channel), plan_.numbers);
+  dispatcher_->attach({.slot = index, .worker = index, .incarnation = incarnation, .channel = std::move(channel), .numbers = plan_.numbers});
 }
 
 void Fleet::await_pong(ipc::HostEnd& channel) {
@@ -355,7 +363,7 @@ void Fleet::bury(int index, std::string how) {
   worker->join();  // the proof of its death
   worker.reset();
   counters_.workers_ready.subtract();
-  dispatcher_->detach(index, {.incarnation = incarnation, .how = std::move(how), .output = "last words"});
+  dispatcher_->detach(index, {.incarnation = incarnation, .how = std::move(how), .output = "last words", .stacks = {}});
   deaths_.fetch_add(1);
 }
 
@@ -394,6 +402,20 @@ Loan Fleet::loan(std::size_t bytes) {
   detail::Block block = arena_->allocate(bytes).value();
   std::byte* data = arena_->at(block.offset());
   return Loan(std::move(block), {data, bytes});
+}
+
+void Fleet::retire(int index) {
+  std::uint64_t incarnation;
+  {
+    std::lock_guard lock(mutex_);
+    incarnation = slots_[static_cast<std::size_t>(index)].incarnation;
+  }
+  dispatcher_->retire(index, incarnation);
+  const bool drained = eventually([&] {
+    std::lock_guard lock(mutex_);
+    return slots_[static_cast<std::size_t>(index)].drained;
+  });
+  if (!drained) broken("not drained");
 }
 
 void Fleet::release(int index) {

@@ -148,6 +148,7 @@ class Fleet {
   // Of the incarnation that serves the slot now.
   void kill(int slot);     // ... and waits until its death has been told to the dispatcher
   void release(int slot);  // lets `hold` return
+  void retire(int slot);   // ... and waits until its lane is empty
   std::uint64_t served(int slot);
   std::uint64_t holding(int slot);
   std::uint64_t deaths() const { return deaths_.load(); }
@@ -162,6 +163,7 @@ class Fleet {
     std::unique_ptr<ThreadWorker> worker;
     std::uint64_t incarnation = 0;
     bool kill = false;
+    bool drained = false;
   };
 
   void supervise();

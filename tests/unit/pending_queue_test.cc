@@ -141,9 +141,9 @@ TEST_F(Queue, a_requeued_call_takes_a_place_but_is_never_refused_one) {
 TEST_F(Queue, closed_admits_nothing_and_keeps_what_it_has) {
   PendingQueue queue(10);
   queue.insert(admitted(queue));
-  EXPECT_FALSE(queue.is_closed());
+  EXPECT_FALSE(queue.is_refusing());
   queue.close();
-  EXPECT_TRUE(queue.is_closed());
+  EXPECT_TRUE(queue.is_refusing());
   std::uint64_t ticket = 77;
   EXPECT_EQ(queue.admit(ticket), Admission::closed);
   EXPECT_EQ(ticket, 77u);

@@ -51,5 +51,57 @@ TEST(RestartDelay, of_the_longest_durations_does_not_overflow) {
   }
 }
 
+// --- the policy of a pool -----------------------------------------------------------------------------------------------
+
+constexpr RestartLimits kPoolLimits{.intensity = 3, .window_ns = 10'000 * kMs, .delay_ns = 50 * kMs, .delay_max_ns = 5000 * kMs, .starts_at_once = 4, .quarantine_after = 3};
+
+TEST(RestartPolicy, replaces_lost_workers_at_once_up_to_its_intensity) {
+  RestartPolicy policy(kPoolLimits);
+  for (int lost = 1; lost <= 3; ++lost) {
+    policy.lost(lost * kMs, 0);
+    EXPECT_LE(policy.next_start_ns(), lost * kMs) << lost;
+  }
+  policy.lost(4 * kMs, 0);
+  EXPECT_EQ(policy.next_start_ns(), 54 * kMs);
+  policy.lost(5 * kMs, 0);
+  EXPECT_EQ(policy.next_start_ns(), 105 * kMs) << "twice as long";
+}
+
+TEST(RestartPolicy, forgets_what_is_older_than_its_window) {
+  RestartPolicy policy(kPoolLimits);
+  for (int lost = 0; lost < 100; ++lost) policy.lost(lost * 4000 * kMs, 0);
+  EXPECT_LE(policy.next_start_ns(), 99 * 4000 * kMs);
+}
+
+TEST(RestartPolicy, waits_no_longer_than_its_maximum_however_many_are_lost) {
+  RestartPolicy policy(kPoolLimits);
+  for (int lost = 0; lost < 10'000; ++lost) policy.lost(kMs, 0);
+  EXPECT_EQ(policy.next_start_ns(), 5001 * kMs);
+}
+
+TEST(RestartPolicy, tries_one_start_at_a_time_while_starts_fail) {
+  RestartPolicy policy(kPoolLimits);
+  EXPECT_EQ(policy.starts_at_once(), 4u);
+  policy.failed(0, 0);
+  EXPECT_EQ(policy.starts_at_once(), 1u);
+  EXPECT_EQ(policy.next_start_ns(), 50 * kMs);
+  policy.failed(50 * kMs, 0);
+  EXPECT_EQ(policy.next_start_ns(), 150 * kMs);
+  policy.started();
+  EXPECT_EQ(policy.starts_at_once(), 4u);
+}
+
+TEST(RestartPolicy, quarantines_where_starts_fail_in_a_row_and_nobody_serves) {
+  RestartPolicy policy(kPoolLimits);
+  policy.failed(0, 0);
+  policy.failed(0, 0);
+  EXPECT_FALSE(policy.quarantines(false));
+  policy.failed(0, 0);
+  EXPECT_TRUE(policy.quarantines(false));
+  EXPECT_FALSE(policy.quarantines(true)) << "somebody serves";
+  policy.started();
+  EXPECT_FALSE(policy.quarantines(false));
+}
+
 }  // namespace
 }  // namespace samovar::core

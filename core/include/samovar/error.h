@@ -40,6 +40,7 @@ enum class Code : std::uint8_t {
   invalid_result,       // application: the result cannot be encoded, or is not what a typed method returns; the message names the path
   result_too_large,     // application: larger than the response arena
   worker_lost,          // worker: died or was killed while it ran the call
+  pool_quarantined,     // worker: no worker starts; context has the last failure's traceback
   pool_stopped,         // shutdown
   system_error,         // system
 };

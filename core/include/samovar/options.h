@@ -13,6 +13,7 @@
 #include <vector>
 
 #include <samovar/api.h>
+#include <samovar/events.h>
 
 namespace samovar {
 
@@ -76,6 +77,25 @@ struct Options {
   std::vector<int> worker_cpus{};        // worker i runs on worker_cpus[i % size]; empty: wherever the kernel likes
   int dispatcher_cpu = -1;               // pinned: which core; -1: the last one this process may use
 
+  Duration kill_grace = std::chrono::seconds(5);     // a call may run so long past its deadline before its worker is killed
+  Duration wedged_after = std::chrono::seconds(5);   // the GIL not to be had and the main thread not running: killed
+  Duration stopped_after = std::chrono::seconds(3);  // stopped by a signal (not by a debugger): killed
+
+  std::uint32_t starts_at_once = 0;        // workers that start together; 0: one for each core this process may use
+  std::uint32_t restart_intensity = 10;    // workers lost within restart_window; more, and the next restarts wait
+  Duration restart_window = std::chrono::seconds(10);
+  std::uint32_t quarantine_after = 3;      // starts in a row that failed, with no worker left: calls fail at once until one succeeds
+
+  // A worker is replaced after so much, drained first, never two at once; the limits of workers are spread. 0: never.
+  std::uint64_t recycle_calls = 0;
+  Duration recycle_age{};
+  std::uint64_t recycle_memory = 0;        // bytes, private (RssAnon)
+  Duration idle_timeout{};                 // without a call, after some
+
+  Duration heartbeat_interval = std::chrono::milliseconds(250);  // how often a worker's guard stamps its pulse, and the pool looks at it
+  Duration probe_after = std::chrono::milliseconds(50);          // a call that runs longer has its worker's GIL probed
+
+  EventHook on_event{};              // see events.h
   LogSink log{};                     // empty: to stderr
   LogLevel log_level = LogLevel::info;
 

@@ -82,6 +82,12 @@ class SAMOVAR_API Pool {
   // most `timeout`; calls left then end in pool_stopped. Then ends the workers. Blocks.
   void drain(Duration timeout);
 
+  // Replaces the workers by such with the code as it is now, one by one: each new one must be ready before it takes the place of an
+  // old one, which finishes what it has begun. No call is lost or waits for an import; there is one worker more meanwhile. Methods that
+  // the fresh code adds can be called afterwards. Blocks. Not from Options::on_event. Fails as start() does, where the fresh code does not start:
+  // then the old workers go on.
+  Result<void> reload();
+
   Stats stats() const;
   std::vector<std::string> methods() const;
   const Options& options() const;  // as they are in force: defaults resolved

@@ -8,6 +8,7 @@
 #include <samovar/decoder.h>
 #include <samovar/encoder.h>
 #include <samovar/error.h>
+#include <samovar/events.h>
 #include <samovar/inspect.h>
 #include <samovar/loan.h>
 #include <samovar/method.h>

@@ -12,6 +12,8 @@ struct Stats {
   std::uint64_t timed_out = 0;
   std::uint64_t cancelled = 0;
   std::uint64_t workers_lost = 0;     // incarnations that ended without being asked to
+  std::uint64_t workers_killed = 0;   // of them: by the pool, because they were overdue, wedged or stopped
+  std::uint64_t workers_recycled = 0;  // incarnations that were drained and ended as planned
   std::uint64_t calls_lost = 0;       // outcomes worker_lost
   std::uint64_t requeued = 0;         // unstarted calls that moved on from a dead worker
   std::uint64_t taken_back = 0;       // unstarted calls taken back from a living worker's lane

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import re
@@ -368,6 +369,22 @@ def busy_loop(gate):
 def busy_native(gate):
     Path(gate + ".here").touch()
     re.match(r"(a+)+$", "a" * 40 + "b")  # years, in one C function that keeps the GIL
+
+
+@samovar.method
+def busy_wedged(gate):
+    """Waits in native code that keeps the GIL: PyDLL calls do not release it."""
+    Path(gate + ".here").touch()
+    ctypes.PyDLL(None).usleep(1_000_000_000)
+
+
+@samovar.method
+def hoard(size):
+    """Keeps so many bytes of private memory."""
+    global hoarded
+    hoarded = bytearray(size)
+    for page in range(0, size, 4096):
+        hoarded[page] = 1
 
 
 @samovar.method

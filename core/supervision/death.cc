@@ -1,0 +1,146 @@
+// The supervisor's part that ends workers, and that follows their ends.
+#include <signal.h>
+
+#include <algorithm>
+#include <random>
+#include <utility>
+
+#include "core/errors.h"
+#include "core/supervision/supervisor.h"
+
+namespace samovar::core {
+namespace {
+
+constexpr std::int64_t kTerminateNs = 1'000'000'000;  // from SIGTERM to SIGKILL
+constexpr int kExitNoExtension = 3;                   // of samovar.worker: see python_ext/samovar/worker.py
+constexpr int kExitLayout = 4;
+
+std::uint8_t random_byte() { return static_cast<std::uint8_t>(std::random_device()()); }
+
+}  // namespace
+
+void Supervisor::fail(std::size_t index, Error error) {
+  Worker& worker = workers_[index];
+  if (!advance(index, takes_or_has_calls(worker.state) ? WorkerEvent::violated : WorkerEvent::failed)) return;
+  if (!worker.served) log_.error(error.message);
+  if (!worker.failure) worker.failure = std::move(error);
+  kill_now(index);
+}
+
+void Supervisor::kill_now(std::size_t index) {
+  Worker& worker = workers_[index];
+  worker.due_ns = ipc::kNever;
+  worker.life.process.signal_group(SIGKILL);
+  if (!worker.served || !worker.failure) return;
+  Event killed = event(EventKind::worker_killed, index, worker.failure->message);
+  killed.state = worker.suspected ? to_string(worker.suspicion) : "broken";
+  killed.details = worker.stacks;
+  events_.tell(std::move(killed));
+}
+
+void Supervisor::ask_to_end(std::size_t index) {
+  Worker& worker = workers_[index];
+  (void)worker.life.socket->send(ipc::encode_control(ipc::Stop{}));  // gone already: its pidfd says so
+  worker.life.channel->stop();
+  worker.due_ns = ipc::in(options_.stop_timeout.count());
+}
+
+void Supervisor::begin_stop(std::size_t index) {
+  const WorkerState before = workers_[index].state;
+  if (!advance(index, WorkerEvent::stop) || workers_[index].state == before) return;
+  if (workers_[index].state == WorkerState::stopping) {
+    ask_to_end(index);
+  } else {
+    kill_now(index);
+  }
+}
+
+void Supervisor::overstay(std::size_t index) {
+  Worker& worker = workers_[index];
+  const WorkerState before = worker.state;
+  if (!advance(index, WorkerEvent::overstayed)) return;
+  switch (before) {
+    case WorkerState::starting:
+    case WorkerState::pinging:
+      worker.failure = make_error(Category::configuration, Code::start_timeout,
+                                  label(index) + " was not ready within start_timeout (" +
+                                      std::to_string(options_.start_timeout.count() / 1'000'000) +
+                                      " ms); make the module's import faster or raise start_timeout");
+      break;
+    case WorkerState::stopping:
+      log_.warning(label(index) + " did not end within stop_timeout: SIGTERM");
+      worker.life.process.signal_group(SIGTERM);
+      worker.due_ns = ipc::in(kTerminateNs);
+      return;
+    case WorkerState::terminating: log_.error(label(index) + " does not end: SIGKILL"); break;
+    default: break;  // condemned: without its stacks
+  }
+  kill_now(index);
+}
+
+void Supervisor::bury(std::size_t index) {
+  Worker& worker = workers_[index];
+  if (worker.state == WorkerState::condemned) advance(index, WorkerEvent::overstayed);
+  if (worker.state == WorkerState::starting || worker.state == WorkerState::killed) read_socket(index);  // its last word may lie there
+  if (worker.life.output_fd) read_output(index);
+  worker.output.finish(
+      [&](std::string_view line) { log_.info("worker " + std::to_string(worker.seat) + ": " + std::string(line)); });
+  unwatch(worker.life.process.pidfd());
+  const ExitStatus status = worker.life.process.bury_group();
+  const std::string how = label(index) + " " + status.to_string();
+  const WorkerState died_in = worker.state;
+  advance(index, WorkerEvent::exited);
+  worker.due_ns = ipc::kNever;
+  if (worker.served) {
+    bury_served(index, how, died_in);
+  } else if (!stopping_.load()) {
+    Error error = worker.failure ? std::move(*worker.failure) : start_failure(index, status);
+    if (status.code == kExitLayout) error.code = Code::incompatible_worker;  // not the module's fault
+    start_failed(index, std::move(error));
+  }
+  worker.life.channel.reset();
+  worker.life.socket.reset();
+  worker.life.output_fd.reset();
+  if (reload_) step_reload();
+}
+
+void Supervisor::bury_served(std::size_t index, std::string how, WorkerState died_in) {
+  Worker& worker = workers_[index];
+  const bool asked = stopping_.load() || died_in == WorkerState::stopping || died_in == WorkerState::terminating;
+  if (worker.failure) how = worker.failure->message;
+  const std::int64_t now_ns = ipc::now_ns();
+  if (!stopping_.load() && !is_taken(worker.seat)) vacated_ns_[worker.seat] = now_ns;
+  if (!asked) {
+    counters_.workers_lost.add();
+    restarts_.lost(now_ns, random_byte());
+    Event lost = event(EventKind::worker_lost, index, how + "; it is replaced");
+    lost.details = worker.output.last_lines();
+    events_.tell(std::move(lost));
+  } else if (!worker.retired_for.empty()) {
+    counters_.workers_recycled.add();
+    Event recycled = event(EventKind::worker_recycled, index, label(index) + " was drained and ended as planned");
+    recycled.state = worker.retired_for;
+    recycled.took = std::chrono::nanoseconds(now_ns - worker.ready_ns);
+    events_.tell(std::move(recycled));
+  }
+  if (!dispatcher_) return;
+  counters_.workers_ready.subtract();
+  dispatcher_->detach(static_cast<int>(index), {.incarnation = worker.life.number,
+                                                .how = std::move(how),
+                                                .output = worker.output.last_lines(),
+                                                .stacks = std::move(worker.stacks)});
+}
+
+Error Supervisor::start_failure(std::size_t index, const ExitStatus& status) const {
+  const std::string& python = launcher_.python();
+  if (status.code == kExitNoExtension) {
+    return make_error(Category::configuration, Code::incompatible_worker,
+                      python + " has no Samovar extension that it can load; use the interpreter it was built for, or install "
+                      "samovar for this one");
+  }
+  return make_error(Category::configuration, Code::incompatible_worker,
+                    label(index) + " " + status.to_string() + " before it was ready; does \"" + python +
+                        " -m samovar.worker --help\" run?");
+}
+
+}  // namespace samovar::core

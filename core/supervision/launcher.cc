@@ -1,0 +1,86 @@
+#include "core/supervision/launcher.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <string>
+#include <utility>
+
+#include "core/errors.h"
+#include "ipc/clock.h"
+#include "ipc/handshake.h"
+
+namespace samovar::core {
+
+Launcher::Launcher(const Options& options, LaunchPlan plan, const RequestArena& arena)
+    : options_(options),
+      plan_(std::move(plan)),
+      arena_(arena),
+      host_process_(static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0))) {}
+
+Result<void> Launcher::check() const {
+  if (host_process_) return {};
+  return tl::unexpected(start_refused(ipc::system_error("pidfd_open").value(), "starting a pool"));
+}
+
+Result<void> Launcher::launch(unsigned worker, std::uint64_t number, Incarnation& made) const {
+  const auto failed = [](const ipc::SystemError& error) { return tl::unexpected(start_refused(error, "starting a worker")); };
+  made = Incarnation{.number = number};
+
+  const std::string name = options_.name + "-" + std::to_string(number);
+  auto channel = ipc::HostEnd::create({.lane_bytes = options_.lane_bytes,
+                                       .payload_bytes_max = options_.inline_bytes_max,
+                                       .response_arena_bytes = options_.response_arena_bytes,
+                                       .name = name.c_str()});
+  if (!channel) return failed(channel.error());
+  made.channel = std::move(*channel);
+  auto sockets = ipc::ControlSocket::pair();
+  if (!sockets) return failed(sockets.error());
+  int pipe_fds[2];
+  if (pipe2(pipe_fds, O_CLOEXEC) != 0) return failed(ipc::system_error("pipe2").value());
+  made.output_fd = ipc::UniqueFd(pipe_fds[0]);
+  const ipc::UniqueFd output_end(pipe_fds[1]);
+  fcntl(made.output_fd.get(), F_SETFL, O_NONBLOCK);
+
+  auto process = Process::spawn({.argv = plan_.argv,
+                                 .environment = plan_.environment,
+                                 .socket = sockets->second.fd(),
+                                 .output = output_end.get()});
+  if (!process) return failed(process.error());
+  made.process = std::move(*process);
+  made.spawned_ns = ipc::now_ns();
+  made.socket = std::move(sockets->first);
+  fcntl(made.socket->fd(), F_SETFL, O_NONBLOCK);  // ours alone: each end has its own flags
+  if (Result<void> pinned = pin(made.process.pid(), worker); !pinned) return pinned;
+
+  ipc::Hello hello = made.channel->hello();
+  hello.incarnation = number;
+  hello.worker = worker;
+  hello.spin_max_ns = options_.spin_max.count();
+  hello.module = options_.module;
+  hello.request_arena_bytes = arena_.bytes_total();
+  hello.arena_trim_ns = options_.arena_trim_delay.count();
+  hello.escaped_views_max = options_.escaped_views_max;
+  hello.heartbeat_ns = options_.heartbeat_interval.count();
+  hello.probe_after_ns = options_.probe_after.count();
+  hello.log_level = static_cast<std::uint8_t>(options_.log_level);
+  // A worker that has died already is noticed by its pidfd.
+  (void)made.socket->send(ipc::encode_control(hello), made.channel->fds_for_worker(host_process_.get(), arena_.worker_fd()));
+  made.channel->close_segment_fds();
+  return {};
+}
+
+Result<void> Launcher::pin(pid_t pid, unsigned worker) const {
+  if (options_.worker_cpus.empty()) return {};
+  const int cpu = options_.worker_cpus[worker % options_.worker_cpus.size()];
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(static_cast<std::size_t>(cpu), &set);
+  if (sched_setaffinity(pid, sizeof set, &set) == 0) return {};
+  return tl::unexpected(system_failure(ipc::system_error("sched_setaffinity").value(),
+                                       "pinning a worker to CPU " + std::to_string(cpu) + " (worker_cpus)"));
+}
+
+}  // namespace samovar::core

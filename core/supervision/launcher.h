@@ -1,0 +1,53 @@
+// Launcher: makes an incarnation of a worker: its channel, its process, and the first message to it.
+// Threads: any; it has no state but what it was made with.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include <samovar/error.h>
+#include <samovar/options.h>
+
+#include "core/arenas/request_arena.h"
+#include "core/supervision/launch_plan.h"
+#include "core/supervision/process.h"
+#include "ipc/channel.h"
+#include "ipc/control_socket.h"
+
+namespace samovar::core {
+
+// What one life of a worker has of the operating system. All descriptors are non-blocking.
+struct Incarnation {
+  std::uint64_t number = 0;
+  Process process;
+  std::optional<ipc::ControlSocket> socket;
+  ipc::UniqueFd output_fd;  // what it prints
+  std::shared_ptr<ipc::HostEnd> channel;
+  std::int64_t spawned_ns = 0;
+};
+
+class Launcher {
+ public:
+  // All outlive this.
+  Launcher(const Options& options, LaunchPlan plan, const RequestArena& arena);
+
+  // Whether the system gave what it needs; or why not.
+  Result<void> check() const;
+
+  // Starts worker `worker`. Where this fails and `made.process` is set, that runs all the same, without ever getting a Hello: it is the
+  // caller's to kill and reap.
+  Result<void> launch(unsigned worker, std::uint64_t number, Incarnation& made) const;
+
+  const std::string& python() const { return plan_.argv[0]; }
+
+ private:
+  Result<void> pin(pid_t pid, unsigned worker) const;
+
+  const Options& options_;
+  const LaunchPlan plan_;
+  const RequestArena& arena_;
+  const ipc::UniqueFd host_process_;  // a pidfd of this process, for the workers' guards
+};
+
+}  // namespace samovar::core

@@ -1,0 +1,141 @@
+// The supervisor's part that watches living workers: what they print, how they are, whether they have lived long enough.
+#include <signal.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <utility>
+
+#include "core/config/units.h"
+#include "core/errors.h"
+#include "core/supervision/process_reading.h"
+#include "core/supervision/supervisor.h"
+
+namespace samovar::core {
+namespace {
+
+constexpr std::int64_t kStacksNs = 500'000'000;  // a worker's time to dump its stacks before it is killed
+
+std::string seconds(std::int64_t ns) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f s", static_cast<double>(ns) * 1e-9);
+  return text;
+}
+
+}  // namespace
+
+void Supervisor::read_output(std::size_t index) {
+  Worker& worker = workers_[index];
+  const std::string prefix = "worker " + std::to_string(worker.seat) + ": ";
+  const auto on_line = [&](std::string_view line) { log_.info(prefix + std::string(line)); };
+  if (!worker.output.drain(worker.life.output_fd.get(), on_line)) {
+    unwatch(worker.life.output_fd.get());
+    worker.life.output_fd.reset();
+  }
+}
+
+void Supervisor::look() {
+  const std::int64_t now_ns = ipc::now_ns();
+  look_due_ns_ = now_ns + health_limits_.beat_ns;
+  dispatcher_->report(reports_);
+  for (std::size_t i = 0; i < workers_.size(); ++i) {
+    if (!takes_or_has_calls(workers_[i].state)) continue;
+    const Diagnosis found = look_at(i, now_ns);
+    look_due_ns_ = std::min(look_due_ns_, std::max(found.look_again_ns, now_ns + 1));
+    suspect(i, found, now_ns);
+    if (found.is_condemned) condemn(i, found, now_ns);
+  }
+  recycle_one(now_ns);
+}
+
+Diagnosis Supervisor::look_at(std::size_t index, std::int64_t now_ns) {
+  Worker& worker = workers_[index];
+  const ipc::Pulse pulse = worker.life.channel->pulse();
+  if (pulse.started != worker.calls_seen) {
+    worker.calls_seen = pulse.started;
+    worker.last_call_ns = now_ns;
+  }
+  Vitals vitals{.now_ns = now_ns,
+                .state = worker.state,
+                .has_calls = false,
+                .deadline_ns = ipc::kNever,
+                .alive_ns = std::max(pulse.alive_ns, worker.ready_ns),
+                .probe_began_ns = pulse.probe_began_ns,
+                .probe_ended_ns = pulse.probe_ended_ns,
+                .process = {}};
+  if (index < reports_.size() && reports_[index].incarnation == worker.life.number) {
+    vitals.has_calls = reports_[index].in_flight > 0;
+    vitals.deadline_ns = reports_[index].deadline_ns;
+  }
+  if (needs_process(vitals, health_limits_)) vitals.process = read_process(worker.life.process.pid());
+  return diagnose(worker.health, vitals, health_limits_);
+}
+
+void Supervisor::suspect(std::size_t index, const Diagnosis& found, std::int64_t now_ns) {
+  Worker& worker = workers_[index];
+  if (found.is_suspect == worker.suspected && (!found.is_suspect || found.health == worker.suspicion)) return;
+  const Health named = found.is_suspect ? found.health : worker.suspicion;
+  worker.suspected = found.is_suspect;
+  worker.suspicion = named;
+  Event event = this->event(found.is_suspect ? EventKind::worker_suspected : EventKind::worker_recovered, index, label(index));
+  event.state = to_string(named);
+  if (found.is_suspect) {
+    event.took = std::chrono::nanoseconds(now_ns - found.since_ns);
+    if (reports_[index].in_flight > 0) event.method = dispatcher_->methods().name(reports_[index].method);
+    event.message += named == Health::overdue ? " still runs a call whose deadline has passed" : " is " + event.state;
+  } else {
+    event.message += " goes on; it was " + event.state;
+  }
+  events_.tell(std::move(event));
+}
+
+void Supervisor::condemn(std::size_t index, const Diagnosis& found, std::int64_t now_ns) {
+  Worker& worker = workers_[index];
+  if (!advance(index, WorkerEvent::condemn)) return;
+  const std::string lasted = seconds(now_ns - found.since_ns);
+  std::string why = label(index) + " was killed: ";
+  switch (found.health) {
+    case Health::overdue:
+      why += "its call ran for " + lasted + " past the deadline (kill_grace = " + format_duration(options_.kill_grace) + ")";
+      break;
+    case Health::wedged:
+      why += "for " + lasted + " its GIL was not to be had and its main thread did not run (wedged_after = " +
+             format_duration(options_.wedged_after) + "); native code holds the GIL and waits";
+      break;
+    default: why += "it was stopped by a signal for " + lasted + " (stopped_after = " + format_duration(options_.stopped_after) + ")";
+  }
+  worker.failure = make_error(Category::worker, Code::worker_lost, std::move(why));
+  counters_.workers_killed.add();
+  if (found.health == Health::stopped) {  // no thread of it could dump anything
+    advance(index, WorkerEvent::dumped);
+    return kill_now(index);
+  }
+  (void)worker.life.socket->send(ipc::encode_control(ipc::DumpStacks{}));  // gone already: its pidfd says so
+  worker.due_ns = now_ns + kStacksNs;
+}
+
+void Supervisor::recycle_one(std::int64_t now_ns) {
+  if (reload_ || count(WorkerState::serving) != options_.workers) return;
+  for (std::size_t i = 0; i < workers_.size(); ++i) {
+    const Worker& worker = workers_[i];
+    if (worker.state != WorkerState::serving) continue;
+    const bool is_idle = i < reports_.size() && reports_[i].incarnation == worker.life.number && reports_[i].in_flight == 0;
+    const std::uint64_t calls = worker.calls_seen > 0 ? worker.calls_seen - 1 : 0;  // but for the ping
+    const auto why = recycle_reason(recycle_limits_,
+                                    {.seat = worker.seat,
+                                     .calls = calls,
+                                     .age_ns = now_ns - worker.ready_ns,
+                                     .memory_bytes = worker.life.channel->pulse().rss_anon_bytes,
+                                     .idle_ns = is_idle && calls > 0 ? now_ns - worker.last_call_ns : 0},
+                                    options_.workers);
+    if (why) return retire(i, *why);
+  }
+}
+
+void Supervisor::retire(std::size_t index, std::string_view why) {
+  Worker& worker = workers_[index];
+  if (!advance(index, WorkerEvent::retire)) return;
+  worker.retired_for = why;
+  dispatcher_->retire(static_cast<int>(index), worker.life.number);
+}
+
+}  // namespace samovar::core
