@@ -16,9 +16,9 @@ std::string_view to_string(Category category) {
 std::string_view to_string(Code code) {
   constexpr std::string_view kNames[] = {
       "invalid_option",  "python_not_found", "incompatible_worker", "module_failed", "start_timeout",     "unsupported_system",
-      "unknown_method",  "invalid_payload",  "payload_too_large",   "queue_full",    "resource_exhausted", "deadline_exceeded",
-      "cancelled",       "method_failed",    "invalid_result",      "result_too_large", "worker_lost",   "pool_quarantined", "pool_stopped",
-      "system_error"};
+      "unknown_method",  "invalid_payload",  "payload_too_large",   "queue_full",    "resource_exhausted", "breaker_open",
+      "deadline_exceeded", "cancelled",       "method_failed",       "invalid_result", "result_too_large",  "worker_lost",
+      "pool_quarantined", "pool_stopped",    "system_error"};
   return kNames[static_cast<std::size_t>(code)];
 }
 
@@ -27,6 +27,7 @@ std::string Error::to_string() const {
   text += ": " + message;
   if (context.worker >= 0) text += " (worker " + std::to_string(context.worker) + ")";
   if (!context.traceback.empty()) text += "\n" + context.traceback;
+  if (!context.stacks.empty()) text += "\nstacks of the worker's threads:\n" + context.stacks;
   if (!context.output.empty()) text += "\nlast output of the worker:\n" + context.output;
   return text;
 }
@@ -80,6 +81,12 @@ Error queue_full(std::uint32_t limit) {
   Error error = make_error(Category::resource, Code::queue_full,
                            std::to_string(limit) + " calls wait already (queue_limit); try later, add workers, raise "
                            "queue_limit, or pass WhenFull::wait");
+  error.context.retryable = true;
+  return error;
+}
+
+Error no_calls() {
+  Error error = make_error(Category::resource, Code::queue_full, "no memory for another call; drop replies you hold");
   error.context.retryable = true;
   return error;
 }

@@ -23,6 +23,7 @@ Error deadline_exceeded(std::string_view method, bool sent);
 Error call_cancelled(std::string_view method);
 Error pool_stopped();
 Error queue_full(std::uint32_t limit);
+Error no_calls();  // the pool of calls is used up, or memory is
 Error payload_too_large(std::uint64_t bytes, std::uint64_t limit);
 Error arena_full(std::uint64_t bytes, std::uint64_t total, std::uint64_t in_use, std::uint64_t longest_free);
 Error no_pages(const ipc::SystemError& cause, std::uint64_t bytes);

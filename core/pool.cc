@@ -78,8 +78,8 @@ Result<Pool> Pool::start(Options requested) {
   if (!methods) return tl::unexpected(std::move(methods.error()));
 
   state->dispatcher = std::make_unique<core::Dispatcher>(
-      state->options, core::MethodTable(std::move(*methods)), state->counters, *state->arena, *state->wake_set, state->bell,
-      static_cast<unsigned>(cpus.size()),
+      state->options, core::MethodTable(std::move(*methods)), state->counters, state->events, *state->arena, *state->wake_set,
+      state->bell, static_cast<unsigned>(cpus.size()),
       core::Dispatcher::Supervision{
           .kill_worker = [supervisor = &state->supervisor](const core::DutyCycle::Violation& violation) { supervisor->kill_worker(violation); },
           .worker_drained = [supervisor = &state->supervisor](core::DutyCycle::Drained drained) { supervisor->worker_drained(drained); }});

@@ -15,6 +15,7 @@ constexpr std::int64_t kCountMax = std::numeric_limits<std::uint32_t>::max();
 constexpr std::int64_t kSecond = 1'000'000'000;
 constexpr std::int64_t kMillisecond = 1'000'000;
 constexpr std::int64_t kPrefetchMax = 1024;
+constexpr std::int64_t kBreakerFailuresMax = 10'000;  // the time of each is kept
 
 // All of them and those of a full lane may be released before the host looks at the worker's release ring.
 constexpr std::int64_t kEscapedViewsMax = ipc::kReleaseEntries / 2;
@@ -44,7 +45,9 @@ constexpr OptionRow kOptions[] = {
     {.name = "prefetch", .member = &Options::prefetch, .max = kPrefetchMax,
      .doc = "Calls in one worker's lane, the running one included", .default_means = "as many as make up 50 us of work, at most 64"},
     {.name = "requeue_limit", .member = &Options::requeue_limit, .max = kCountMax,
-     .doc = "How often a call moves on from a worker that died"},
+     .doc = "How often a call that had not begun moves on from a worker that died"},
+    {.name = "max_attempts", .member = &Options::max_attempts, .min = 1, .max = kCountMax,
+     .doc = "How often an idempotent call is begun in all, where workers die while they run it"},
     {.name = "lane_bytes", .member = &Options::lane_bytes, .form = Form::bytes, .min = ipc::kLaneBytesMin, .max = ipc::kLaneBytesMax,
      .doc = "Each lane of each worker: a power of two, at least four payloads of inline_bytes_max"},
     {.name = "inline_bytes_max", .member = &Options::inline_bytes_max, .form = Form::bytes, .min = ipc::kBlockReferenceBytes,
@@ -86,6 +89,16 @@ constexpr OptionRow kOptions[] = {
      .doc = "How often a worker's guard stamps its pulse, and the pool looks at it"},
     {.name = "probe_after", .member = &Options::probe_after, .min = kMillisecond,
      .doc = "A call that runs longer has its worker's GIL probed"},
+    {.name = "breaker_failures", .member = &Options::breaker_failures, .max = kBreakerFailuresMax,
+     .doc = "Failures of one method within breaker_window, before its calls are refused; 0: never"},
+    {.name = "pool_breaker_failures", .member = &Options::pool_breaker_failures, .max = kBreakerFailuresMax,
+     .doc = "Failures of all methods together within breaker_window, before all calls are refused; 0: never"},
+    {.name = "breaker_window", .member = &Options::breaker_window, .min = kMillisecond,
+     .doc = "The time within which failures are counted"},
+    {.name = "breaker_delay", .member = &Options::breaker_delay, .min = kMillisecond,
+     .doc = "How long calls are refused before some are tried again"},
+    {.name = "breaker_probes", .member = &Options::breaker_probes, .min = 1, .max = kCountMax,
+     .doc = "Calls that are then tried at once; so many successes end the refusing"},
     {.name = "python", .member = &Options::python, .form = Form::path,
      .doc = "The interpreter: a path, or a name to be found in $PATH", .default_means = "the one the extension was built for, else python3"},
     {.name = "python_path", .member = &Options::python_path, .form = Form::path,

@@ -63,7 +63,9 @@ void CallPool::recycle(Call& call) {
   call.callback.reset();
   call.attempts = 0;
   call.requeues = 0;
+  call.deaths = 0;
   call.worker = -1;
+  call.timed_out = false;
   if (!push_free(call, call)) settle(-1);
 }
 

@@ -25,6 +25,7 @@
 #include <samovar/loan.h>
 #include <samovar/reply.h>
 
+#include "core/dispatch/breakers.h"
 #include "ipc/channel.h"
 #include "ipc/clock.h"
 #include "ipc/fence.h"
@@ -70,6 +71,7 @@ class alignas(ipc::kCacheLineBytes) Call {
   bool idempotent = false;
   bool may_wait = false;               // a result that finds the response arena full waits until the deadline
   bool asynchronous = false;           // has a callback; its deadline is the dispatcher's to enforce
+  Breakers::Probe probe;
   std::span<const std::byte> payload;  // the caller's memory, request_buffer, or `block`
 
   // --- owned by the holder of the dispatch token -----------------------------------------------------------------------
@@ -78,7 +80,8 @@ class alignas(ipc::kCacheLineBytes) Call {
   Call* due_previous = nullptr;  // in the list of asynchronous calls, whose deadlines the dispatcher enforces
   Call* due_next = nullptr;
   int attempts = 0;  // how often it was sent to a worker
-  std::uint32_t requeues = 0;  // how often it moved on from a dead one
+  std::uint32_t requeues = 0;  // how often it moved on from a dead one, not begun
+  std::uint32_t deaths = 0;    // how often a worker died while it ran
   detail::Block block;         // where the payload lies, until a worker has done with it; a reply may lie there, too
 
   // --- the outcome: written by who claimed, read after done -----------------------------------------------------------
@@ -86,6 +89,7 @@ class alignas(ipc::kCacheLineBytes) Call {
   std::shared_ptr<ipc::HostEnd> reply_channel;
   std::uint64_t reply_offset = 0;  // of the block there
   std::optional<Error> error;
+  bool timed_out = false;  // it is deadline_exceeded; `error` is the waiter's to take
   int worker = -1;
 
   // --- owned by the one who waits -------------------------------------------------------------------------------------

@@ -17,8 +17,8 @@ constexpr std::int64_t kProgressNs = 200'000;
 
 }  // namespace
 
-Dispatcher::Dispatcher(const Options& options, MethodTable methods, Counters& counters, RequestArena& arena, WakeSet& wake_set,
-                       Bell& backstop_bell, unsigned cores, Supervision supervision)
+Dispatcher::Dispatcher(const Options& options, MethodTable methods, Counters& counters, Events& events, RequestArena& arena,
+                       WakeSet& wake_set, Bell& backstop_bell, unsigned cores, Supervision supervision)
     : options_(options),
       methods_(std::move(methods)),
       counters_(counters),
@@ -29,7 +29,8 @@ Dispatcher::Dispatcher(const Options& options, MethodTable methods, Counters& co
       supervision_(std::move(supervision)),
       calls_(CallPool::create()),
       queue_(options.queue_limit),
-      duty_(options, methods_, queue_, counters, arena),
+      breakers_(options, methods_.now(), events),
+      duty_(options, methods_, queue_, breakers_, counters, arena),
       spin_(options.spin_max.count()) {}
 
 Dispatcher::~Dispatcher() {
@@ -235,7 +236,11 @@ void Dispatcher::detach(int slot, Death death) {
   send_mail({.what = Mail::What::detach, .attachment = {.slot = slot, .channel = {}, .numbers = {}}, .death = std::move(death)});
 }
 
-void Dispatcher::extend_methods(std::vector<ipc::Method> methods) { methods_.replace(MethodTable(std::move(methods))); }
+void Dispatcher::extend_methods(std::vector<ipc::Method> methods) {
+  MethodTable table(std::move(methods));
+  breakers_.extend(table);  // first: a call may come as soon as the table is in force
+  methods_.replace(std::move(table));
+}
 
 void Dispatcher::report(std::vector<DutyCycle::Report>& reports) {
   raise_and_help(kReport);

@@ -28,6 +28,7 @@
 
 #include "core/arenas/request_arena.h"
 #include "core/dispatch/bell.h"
+#include "core/dispatch/breakers.h"
 #include "core/dispatch/call.h"
 #include "core/dispatch/duty_cycle.h"
 #include "core/dispatch/method_table.h"
@@ -35,6 +36,7 @@
 #include "core/dispatch/token.h"
 #include "core/dispatch/wake_set.h"
 #include "core/observe/counters.h"
+#include "core/observe/events.h"
 #include "ipc/adaptive_spin.h"
 
 namespace samovar::core {
@@ -49,7 +51,7 @@ class Dispatcher final : private Call::Owner {
 
   // `options` with defaults resolved; it and what is passed by reference outlive this. `cores`: how many this process may
   // use. `backstop_bell` wakes the thread that calls backstop().
-  Dispatcher(const Options& options, MethodTable methods, Counters& counters, RequestArena& arena, WakeSet& wake_set,
+  Dispatcher(const Options& options, MethodTable methods, Counters& counters, Events& events, RequestArena& arena, WakeSet& wake_set,
              Bell& backstop_bell, unsigned cores, Supervision supervision);
   ~Dispatcher();
 
@@ -95,6 +97,7 @@ class Dispatcher final : private Call::Owner {
   void tell_the_rest();
 
   const MethodTable& methods() const { return methods_.now(); }
+  const Breakers& breakers() const { return breakers_; }
   std::uint32_t queued() const { return queue_.size(); }
   std::uint64_t accepted() const { return queue_.admitted(); }
 
@@ -121,6 +124,7 @@ class Dispatcher final : private Call::Owner {
   // The ways into the pool.
   std::int64_t deadline_of(const CallOptions& options) const;
   Result<Call*> prepare(std::uint32_t method, const Payload& payload, const CallOptions& options);
+  Error refuse(Call& call, Error error);  // not admitted: it goes back
   Result<void> place(Call& call, const Payload& payload, const CallOptions& options);
   Result<void> admit(Call& call, const CallOptions& options, Batch* batch = nullptr);  // `batch`: whose call it is
   bool enter_directly(Call& call);  // requires: claimed; true: entered, and this thread holds the token
@@ -180,6 +184,7 @@ class Dispatcher final : private Call::Owner {
   DispatchToken token_;
   Waiters waiters_;
   PendingQueue queue_;
+  Breakers breakers_;
   std::atomic<std::uint32_t> attention_{0};
   std::atomic<bool> armed_{false};          // a poller sleeps, or is about to, on completion_fd()
   std::atomic<bool> pinned_asleep_{false};

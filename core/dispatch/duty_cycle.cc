@@ -21,8 +21,15 @@ void DutyCycle::Outbox::add_ready(Call& call) {
   ready_last = &call;
 }
 
-DutyCycle::DutyCycle(const Options& options, const Methods& methods, PendingQueue& queue, Counters& counters, RequestArena& arena)
-    : options_(options), methods_(methods), queue_(queue), counters_(counters), arena_(arena), loads_(options.workers + kSpareSlots) {
+DutyCycle::DutyCycle(const Options& options, const Methods& methods, PendingQueue& queue, Breakers& breakers, Counters& counters,
+                     RequestArena& arena)
+    : options_(options),
+      methods_(methods),
+      queue_(queue),
+      breakers_(breakers),
+      counters_(counters),
+      arena_(arena),
+      loads_(options.workers + kSpareSlots) {
   slots_.reserve(loads_.size());
   for (std::size_t i = 0; i < loads_.size(); ++i) slots_.emplace_back(std::max(options.prefetch, kPrefetchMax));
   outbox_.wake.reserve(64);
@@ -64,8 +71,7 @@ std::size_t DutyCycle::send_pending() {
   std::size_t sent = 0;
   while (Call* call = queue_.front()) {
     if (call->is_done()) {
-      queue_.remove(*call);
-      release(*call);
+      drop_done(*call);
       continue;
     }
     const int slot = choose_worker(loads_);
@@ -128,7 +134,9 @@ bool DutyCycle::send(int index, Call& call) {
 }
 
 void DutyCycle::give_up(Call& call, Error error) {
+  error.context.method = methods_.now().name(call.method);
   error.context.attempts = call.attempts;
+  if (call.probe) breakers_.probe_ended(call.method, call.probe, &error);
   call.error.emplace(std::move(error));
   counters_.failed_by_dispatcher.add();
   complete(call);
@@ -224,6 +232,7 @@ void DutyCycle::expire(std::int64_t now_ns) {
     } else if (call->claim()) {
       const bool sent = call->attempts > 0;
       counters_.timed_out_by_dispatcher.add();
+      call->timed_out = true;
       call->add_reference();  // of queue or journal, until sweep() or the response; complete() drops one
       give_up(*call, deadline_exceeded(methods_.now().name(call->method), sent));
     } else {
@@ -237,21 +246,35 @@ void DutyCycle::expire(std::int64_t now_ns) {
 void DutyCycle::sweep() {
   for (Call* call = queue_.front(); call;) {
     Call* next = call->next;
-    if (call->is_done()) {
-      queue_.remove(*call);
-      release(*call);
-    }
+    if (call->is_done()) drop_done(*call);
     call = next;
   }
   for (Slot& slot : slots_) {
     for (std::uint64_t number = slot.journal.resolved(); number != slot.journal.sent(); ++number) {
       Journal::Entry& entry = slot.journal.at(number);
-      if (entry.call && entry.call->is_done() && !entry.revoked) {
+      if (!entry.call || !entry.call->is_done()) continue;
+      if (!entry.revoked) {
         entry.revoked = true;
         slot.channel->requests.revoke(entry.lane_position);
+        ipc::store_load_fence();  // FENCE: pairs with the one in WorkerEnd::start(), as in take_back().
       }
+      if (number < slot.journal.believe_started(slot.channel->started())) tell_if_unanswered(entry);
     }
   }
+}
+
+void DutyCycle::drop_done(Call& call) {
+  queue_.remove(call);
+  if (call.deaths > 0 && call.timed_out) breakers_.unanswered(call.method);  // between two attempts
+  release(call);
+}
+
+// What lies behind others when its deadline passes has not failed: it says "skipped" or "expired". What has begun is told here where the
+// deadline passes while it runs; where the response or the death comes first, or the worker begins late, they tell.
+void DutyCycle::tell_if_unanswered(Journal::Entry& entry) {
+  if (entry.told || !entry.call->is_done() || !entry.call->timed_out) return;
+  entry.told = true;
+  breakers_.unanswered(entry.call->method);
 }
 
 void DutyCycle::take_back_for_idle(std::int64_t now_ns) {
@@ -360,12 +383,11 @@ void DutyCycle::lose(int index, Journal::Entry& entry, const Death& death, bool 
   if (!entry.call) return;
   Call& call = *entry.call;
   if (!call.claim()) {  // answered already, by its deadline or its stop_token
+    if (started) tell_if_unanswered(entry);
     release(call);
     return;
   }
-  const bool may_run_again = !started || call.idempotent;
-  if (may_run_again && call.requeues < options_.requeue_limit) {
-    ++call.requeues;
+  if (started ? ++call.deaths < options_.max_attempts && call.idempotent : call.requeues++ < options_.requeue_limit) {
     call.to_queued();
     queue_.requeue(call);
     counters_.requeued.add();
@@ -374,7 +396,9 @@ void DutyCycle::lose(int index, Journal::Entry& entry, const Death& death, bool 
   Error error = worker_lost(methods_.now().name(call.method), slots_[static_cast<std::size_t>(index)].worker, death.how, started);
   error.context.incarnation = death.incarnation;
   error.context.output = death.output;
+  error.context.stacks = death.stacks;
   counters_.calls_lost.add();
+  if (started) breakers_.lost(call.method, error.message);
   give_up(call, std::move(error));
 }
 

@@ -16,6 +16,7 @@
 #include <samovar/options.h>
 
 #include "core/arenas/request_arena.h"
+#include "core/dispatch/breakers.h"
 #include "core/dispatch/journal.h"
 #include "core/dispatch/method_table.h"
 #include "core/dispatch/pending_queue.h"
@@ -81,7 +82,8 @@ class DutyCycle {
     bool empty() const { return wake.empty() && !ready_first && !ring && violations.empty() && drained.empty(); }
   };
 
-  DutyCycle(const Options& options, const Methods& methods, PendingQueue& queue, Counters& counters, RequestArena& arena);
+  DutyCycle(const Options& options, const Methods& methods, PendingQueue& queue, Breakers& breakers, Counters& counters,
+            RequestArena& arena);
 
   // One turn. Returns how many calls and responses moved.
   std::size_t run();
@@ -171,6 +173,8 @@ class DutyCycle {
   void give_up(Call& call, Error error);  // requires: claimed
   void complete(Call& call);              // requires: claimed, outcome written
   void release(Call& call);               // drops the dispatcher's reference
+  void drop_done(Call& call);                       // from the queue
+  void tell_if_unanswered(Journal::Entry& entry);   // requires: its call has begun, and has its outcome
   void watch_deadline(Call& call);
   void forget_deadline(Call& call);
   void violate(int index, std::string what);
@@ -179,6 +183,7 @@ class DutyCycle {
   const Options& options_;
   const Methods& methods_;
   PendingQueue& queue_;
+  Breakers& breakers_;
   Counters& counters_;
   RequestArena& arena_;
   Outbox outbox_;

@@ -32,15 +32,30 @@ Result<std::uint32_t> Dispatcher::find(std::string_view method) const {
 Result<Call*> Dispatcher::prepare(std::uint32_t method, const Payload& payload, const CallOptions& options) {
   if (!payload.error().empty()) {
     counters_.rejected.add();
-    return tl::unexpected(make_error(Category::request, Code::invalid_payload, payload.error()));
+    Error error = make_error(Category::request, Code::invalid_payload, payload.error());
+    error.context.method = methods_.now().name(method);
+    return tl::unexpected(std::move(error));
+  }
+  Breakers::Probe probe;
+  if (!breakers_.all_closed()) [[unlikely]] {
+    Result<Breakers::Probe> admitted = breakers_.admit(method);
+    if (!admitted) {
+      counters_.rejected.add();
+      return tl::unexpected(std::move(admitted.error()));
+    }
+    probe = *admitted;
   }
   Call* call = calls_->acquire();
   if (!call) {
+    Error error = no_calls();
+    error.context.method = methods_.now().name(method);
+    if (probe) breakers_.probe_ended(method, probe, &error);
     counters_.rejected.add();
-    return tl::unexpected(make_error(Category::resource, Code::queue_full, "no memory for another call; drop replies you hold"));
+    return tl::unexpected(std::move(error));
   }
   call->owner = this;
   call->method = method;
+  call->probe = probe;
   call->kind = static_cast<ipc::Kind>(payload.kind());
   call->timed = options.timed;
   call->idempotent = options.idempotent;
@@ -48,12 +63,18 @@ Result<Call*> Dispatcher::prepare(std::uint32_t method, const Payload& payload, 
   call->deadline_ns = deadline_of(options);
   call->may_wait = options.when_full == WhenFull::wait;
   if (Result<void> placed = place(*call, payload, options); !placed) [[unlikely]] {
-    counters_.rejected.add();
-    call->drop_reference();
-    call->drop_reference();
-    return tl::unexpected(std::move(placed.error()));
+    return tl::unexpected(refuse(*call, std::move(placed.error())));
   }
   return call;
+}
+
+Error Dispatcher::refuse(Call& call, Error error) {
+  error.context.method = methods_.now().name(call.method);
+  if (call.probe) breakers_.probe_ended(call.method, call.probe, &error);
+  counters_.rejected.add();
+  call.drop_reference();
+  call.drop_reference();
+  return error;
 }
 
 Result<void> Dispatcher::admit(Call& call, const CallOptions& options, Batch* batch) {
@@ -72,12 +93,7 @@ Result<void> Dispatcher::admit(Call& call, const CallOptions& options, Batch* ba
     } else if (ipc::now_ns() >= call.deadline_ns) {
       error = deadline_exceeded(methods_.now().name(call.method), false);
     }
-    if (error) {
-      counters_.rejected.add();
-      call.drop_reference();
-      call.drop_reference();
-      return tl::unexpected(std::move(*error));
-    }
+    if (error) return tl::unexpected(refuse(call, std::move(*error)));
     await_room(batch, call);
   }
 }
@@ -109,6 +125,8 @@ void Dispatcher::enqueue(Call& call) {
   }
   ipc::store_load_fence();  // FENCE: pairs with the one in release_token() and in run_pinned().
   if (pinned_asleep_.load(std::memory_order_relaxed)) wake_set_.ring_sleeper();
+  // Cancelled before it lay there, so that no sweep has found it: its place must not wait for somebody else's turn.
+  if (call.is_done()) [[unlikely]] raise_and_help(kAbandoned);
 }
 
 Result<Reply> Dispatcher::call(std::string_view method, const Payload& payload, const CallOptions& options) {

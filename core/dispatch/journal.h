@@ -20,6 +20,7 @@ class Journal {
     std::uint64_t lane_position = 0;
     bool revocable = false;  // it was sent behind others
     bool revoked = false;
+    bool told = false;  // to the breakers: that its deadline passed while it ran
   };
 
   explicit Journal(std::uint32_t capacity) : entries_(std::bit_ceil(capacity)) {}
@@ -29,7 +30,7 @@ class Journal {
   bool full() const { return size() == entries_.size(); }
 
   void push(Call& call, std::uint64_t lane_position) {
-    at(sent_) = {.call = &call, .call_id = call.ticket, .lane_position = lane_position, .revocable = !empty(), .revoked = false};
+    at(sent_) = {.call = &call, .call_id = call.ticket, .lane_position = lane_position, .revocable = !empty(), .revoked = false, .told = false};
     ++sent_;
   }
   Entry& front() { return at(resolved_); }

@@ -60,7 +60,10 @@ bool DutyCycle::take_response(int index, Slot& slot) {
   if (claimed) {
     settle(*entry.call, response);
   } else if (entry.call) {
-    if (response.status == ipc::Status::ok || response.status == ipc::Status::failed) counters_.late_replies.add();
+    if (response.status == ipc::Status::ok || response.status == ipc::Status::failed) {
+      counters_.late_replies.add();
+      tell_if_unanswered(entry);
+    }
     release(*entry.call);
   }
   return true;
@@ -138,6 +141,7 @@ void DutyCycle::settle(Call& call, const ipc::Response& response) {
     case ipc::Status::ok:
       call.response = response;
       counters_.replied.add();
+      if (call.probe) [[unlikely]] breakers_.probe_ended(call.method, call.probe, nullptr);
       complete(call);
       break;
     case ipc::Status::failed: {
@@ -148,6 +152,7 @@ void DutyCycle::settle(Call& call, const ipc::Response& response) {
     }
     case ipc::Status::expired:
       counters_.timed_out_by_dispatcher.add();
+      call.timed_out = true;
       give_up(call, deadline_exceeded(methods_.now().name(call.method), false));
       break;
     case ipc::Status::skipped:

@@ -101,6 +101,7 @@ bool Dispatcher::spin_on(Call& call) {
 bool Dispatcher::give_up_if_due(Call& call) {
   if (call.deadline_ns == ipc::kNever || !ipc::has_passed(call.deadline_ns) || !call.claim()) return false;
   counters_.timed_out_by_waiter.add();
+  call.timed_out = true;
   finish_outside(call, deadline_exceeded(methods_.now().name(call.method), call.attempts > 0));
   return true;
 }
@@ -112,8 +113,10 @@ void Dispatcher::cancelled(Call& call) {
 }
 
 void Dispatcher::finish_outside(Call& call, Error error) {
+  error.context.method = methods_.now().name(call.method);
   error.context.attempts = call.attempts;
   error.context.worker = call.worker;
+  if (call.probe) breakers_.probe_ended(call.method, call.probe, &error);
   call.error.emplace(std::move(error));
   counters_.failed_by_waiter.add();
   const bool asynchronous = call.asynchronous;

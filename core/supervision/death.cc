@@ -84,7 +84,7 @@ void Supervisor::bury(std::size_t index) {
   if (worker.state == WorkerState::starting || worker.state == WorkerState::killed) read_socket(index);  // its last word may lie there
   if (worker.life.output_fd) read_output(index);
   worker.output.finish(
-      [&](std::string_view line) { log_.info("worker " + std::to_string(worker.seat) + ": " + std::string(line)); });
+      [&](LogLevel level, std::string_view line) { log_.write(level, "worker " + std::to_string(worker.seat) + ": " + std::string(line)); });
   unwatch(worker.life.process.pidfd());
   const ExitStatus status = worker.life.process.bury_group();
   const std::string how = label(index) + " " + status.to_string();

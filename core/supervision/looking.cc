@@ -26,7 +26,7 @@ std::string seconds(std::int64_t ns) {
 void Supervisor::read_output(std::size_t index) {
   Worker& worker = workers_[index];
   const std::string prefix = "worker " + std::to_string(worker.seat) + ": ";
-  const auto on_line = [&](std::string_view line) { log_.info(prefix + std::string(line)); };
+  const auto on_line = [&](LogLevel level, std::string_view line) { log_.write(level, prefix + std::string(line)); };
   if (!worker.output.drain(worker.life.output_fd.get(), on_line)) {
     unwatch(worker.life.output_fd.get());
     worker.life.output_fd.reset();

@@ -1,4 +1,5 @@
 // WorkerOutput: what one worker prints, cut into lines. Always drained, so that no worker ever blocks on its output.
+// A line that its `logging` wrote begins with a mark that tells the level (python_ext/samovar/log.py); all others are info.
 // Threads: the supervisor's.
 #pragma once
 
@@ -8,11 +9,13 @@
 #include <string>
 #include <string_view>
 
+#include <samovar/options.h>
+
 namespace samovar::core {
 
 class WorkerOutput {
  public:
-  using OnLine = std::function<void(std::string_view)>;
+  using OnLine = std::function<void(LogLevel, std::string_view)>;
 
   // Reads what there is from the non-blocking `fd`, at most 1 MiB: who prints without end must not keep the supervisor.
   // False: end of file.
@@ -28,6 +31,7 @@ class WorkerOutput {
   static constexpr std::size_t kLastLines = 20;
 
   void feed(std::string_view text, const OnLine& on_line);
+  void begin_marked_line(const OnLine& on_line);
   void emit(const OnLine& on_line);
 
   std::string partial_;

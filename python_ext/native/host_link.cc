@@ -25,6 +25,7 @@ namespace {
 // A StartFailed must fit into a datagram with room to spare.
 constexpr std::size_t kStartTracebackBytesMax = 32 * 1024;
 constexpr std::size_t kStartMessageBytesMax = 8 * 1024;
+constexpr std::uint8_t kLogLevelMax = 3;
 
 struct Link {
   ipc::ControlSocket socket;
@@ -165,6 +166,7 @@ PyObject* serve(PyObject* self, PyObject* arguments) {
 PyObject* layout_hash(PyObject* self, void*) { return PyLong_FromUnsignedLongLong(link_of(self).hello.layout_hash); }
 PyObject* incarnation(PyObject* self, void*) { return PyLong_FromUnsignedLongLong(link_of(self).hello.incarnation); }
 PyObject* worker(PyObject* self, void*) { return PyLong_FromUnsignedLong(link_of(self).hello.worker); }
+PyObject* log_level(PyObject* self, void*) { return PyLong_FromUnsignedLong(link_of(self).hello.log_level); }
 PyObject* module_spec(PyObject* self, void*) {
   const std::string& module = link_of(self).hello.module;
   return PyUnicode_DecodeFSDefaultAndSize(module.data(), static_cast<Py_ssize_t>(module.size()));
@@ -181,6 +183,7 @@ PyGetSetDef kProperties[] = {
     {"module", module_spec, nullptr, "What to load: \"models\" or \"path/models.py\".", nullptr},
     {"worker", worker, nullptr, "The worker's number.", nullptr},
     {"incarnation", incarnation, nullptr, "The number of this life of the worker.", nullptr},
+    {"log_level", log_level, nullptr, "The least that the host logs: 0 debug, 1 info, 2 warning, 3 error.", nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
 void dealloc(PyObject* self) {
@@ -217,7 +220,7 @@ PyObject* receive_hello(PyObject* module, PyObject* fd_object) {
     return nullptr;
   }
   auto* hello = std::get_if<ipc::Hello>(&*message);
-  if (hello == nullptr || datagram->fds.size() < ipc::kHelloFds - 1) {
+  if (hello == nullptr || datagram->fds.size() < ipc::kHelloFds - 1 || hello->log_level > kLogLevelMax) {
     PyErr_SetString(PyExc_ValueError, "the host's first message is no Hello with its descriptors");
     return nullptr;
   }

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from samovar import failures, loading
+from samovar import failures, loading, log
 from samovar.methods import registry
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def main(arguments: list[str]) -> int:
         link.fail(explain_layouts(link.layout_hash, _native.LAYOUT_HASH), "", "", "")
         return Exit.LAYOUT
     link.guard()
+    log.install(link.log_level)
     sys.argv[:] = [link.module]
     if not start(link):
         return Exit.START_FAILED

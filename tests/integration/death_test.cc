@@ -120,14 +120,29 @@ TEST_F(Deaths, an_idempotent_call_runs_again) {
   EXPECT_EQ(pool.stats().calls_lost, 0u);
 }
 
-TEST_F(Deaths, a_call_that_always_kills_is_given_up_after_requeue_limit) {
+TEST_F(Deaths, an_idempotent_call_that_always_kills_is_given_up_after_max_attempts) {
   const auto reply = pool.call("die", value(1), {.idempotent = true});
 
   ASSERT_FALSE(reply);
   EXPECT_EQ(code_of(reply), Code::worker_lost);
-  EXPECT_EQ(reply.error().context.attempts, 1 + static_cast<int>(pool.options().requeue_limit));
-  EXPECT_EQ(pool.stats().workers_lost, 1u + pool.options().requeue_limit);
+  EXPECT_EQ(reply.error().context.attempts, static_cast<int>(pool.options().max_attempts));
+  EXPECT_EQ(pool.stats().workers_lost, pool.options().max_attempts);
   EXPECT_TRUE(pool.call("echo"));
+}
+
+TEST(Attempts, end_with_the_deadline_where_it_passes_between_two) {
+  Folder folder;
+  setenv("SAMOVAR_TEST_MARKER", folder.file("marker").c_str(), 1);
+  Pool pool = start(options("fails_later.py"));  // its worker is not replaced
+  const auto begin = Clock::now();
+  const auto reply = pool.call("die", value(1), {.timeout = 100ms, .idempotent = true});
+
+  ASSERT_FALSE(reply);
+  EXPECT_EQ(code_of(reply), Code::deadline_exceeded);
+  EXPECT_GE(Clock::now() - begin, 99ms);
+  EXPECT_EQ(reply.error().context.attempts, 1);
+  EXPECT_TRUE(reply.error().context.started);
+  EXPECT_FALSE(reply.error().context.retryable);
 }
 
 TEST_F(Deaths, a_stopped_worker_costs_its_caller_the_deadline_and_no_more) {

@@ -194,10 +194,68 @@ const std::map<std::string_view, std::function<void()>>& effects() {
        }},
       {"requeue_limit",
        [] {
-         Pool pool = start(with("requeue_limit", "1"));
+         // Behind a call that kills its worker, and then behind another one.
+         Pool pool = start(with("requeue_limit", "1", with("prefetch", "4")));
+         Gate gate;
+         int attempts = 0;
+         EXPECT_TRUE(pool.submit("wait_at", text(gate.path()), [](Result<Reply>) {}));
+         EXPECT_TRUE(gate.reached());
+         for (int call = 0; call < 2; ++call) EXPECT_TRUE(pool.submit("die", value(1), [](Result<Reply>) {}));
+         EXPECT_TRUE(pool.submit("echo", {}, [&](Result<Reply> reply) { attempts = reply ? -1 : reply.error().context.attempts; }));
+         EXPECT_TRUE(wait_until([&] { return pool.stats().in_flight == 4; })) << "all in one lane";
+         gate.open();
+         EXPECT_TRUE(wait_until([&] { return pool.poll(), attempts != 0; }));
+         EXPECT_EQ(attempts, 2);
+       }},
+      {"max_attempts",
+       [] {
+         Pool pool = start(with("max_attempts", "2"));
          const auto lost = pool.call("die", value(1), {.idempotent = true});
          ASSERT_FALSE(lost);
          EXPECT_EQ(lost.error().context.attempts, 2);
+       }},
+      {"breaker_failures",
+       [] {
+         Pool pool = start(with("breaker_failures", "2"));
+         EXPECT_EQ(code_of(pool.call("die", value(1))), Code::worker_lost);
+         EXPECT_EQ(code_of(pool.call("die", value(1))), Code::worker_lost);
+         EXPECT_EQ(code_of(pool.call("die", value(1))), Code::breaker_open);
+         EXPECT_TRUE(pool.call("echo"));
+       }},
+      {"pool_breaker_failures",
+       [] {
+         Pool pool = start(with("pool_breaker_failures", "2"));
+         EXPECT_EQ(code_of(pool.call("die", value(1))), Code::worker_lost);
+         EXPECT_EQ(code_of(pool.call("kill_self", value(SIGKILL))), Code::worker_lost);
+         EXPECT_EQ(code_of(pool.call("echo")), Code::breaker_open);
+       }},
+      {"breaker_window",
+       [] {
+         Pool pool = start(with("breaker_window", "1ms", with("breaker_failures", "2")));
+         for (int call = 0; call < 4; ++call) {
+           EXPECT_EQ(code_of(pool.call("die", value(1))), Code::worker_lost) << "a worker takes longer than that to start";
+         }
+       }},
+      {"breaker_delay",
+       [] {
+         Pool pool = start(with("breaker_delay", "20ms", with("breaker_failures", "1")));
+         EXPECT_EQ(code_of(pool.call("die", value(1))), Code::worker_lost);
+         EXPECT_EQ(code_of(pool.call("die", value(1))), Code::breaker_open);
+         const auto begin = Clock::now();
+         EXPECT_TRUE(wait_until([&] { return code_of(pool.call("die", value(1))) == Code::worker_lost; }));
+         EXPECT_LE(Clock::now() - begin, Options{}.breaker_delay);
+       }},
+      {"breaker_probes",
+       [] {
+         Gate gate;  // a worker that is late stands here, and then two probes
+         Pool pool = start(with("breaker_probes", "2", with("breaker_failures", "1", with("breaker_delay", "1ms", with("workers", "3")))));
+         EXPECT_EQ(code_of(pool.call("wait_at", text(gate.path()), {.timeout = 100ms})), Code::deadline_exceeded);
+         EXPECT_TRUE(wait_until([&] { return pool.submit("wait_at", text(gate.path()), [](Result<Reply>) {}).has_value(); }));
+         EXPECT_TRUE(pool.submit("wait_at", text(gate.path()), [](Result<Reply>) {}));
+         const auto third = pool.submit("wait_at", text(gate.path()), [](Result<Reply>) {});
+         ASSERT_FALSE(third);
+         EXPECT_EQ(third.error().code, Code::breaker_open);
+         gate.open();
        }},
       {"lane_bytes",
        [] {

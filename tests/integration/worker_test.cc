@@ -7,7 +7,11 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <mutex>
+#include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "tests/support/pools.h"
 #include "tests/support/processes.h"
@@ -116,7 +120,7 @@ TEST_F(Output, of_all_ways_to_print_reaches_the_log_with_the_workers_number) {
 
   EXPECT_TRUE(heard("worker 0: from print"));
   EXPECT_TRUE(heard("worker 0: from stderr"));
-  EXPECT_TRUE(heard("worker 0: from logging"));
+  EXPECT_TRUE(heard("worker 0: methods: from logging"));
   EXPECT_TRUE(heard("worker 0: from native code"));
 }
 
@@ -144,6 +148,76 @@ TEST_F(Output, of_a_worker_that_died_is_part_of_the_error) {
 
 TEST_F(Output, of_the_supervisor_tells_when_a_worker_is_ready) {
   EXPECT_EQ(lines.with(" ready in ").size(), 1u) << lines.all();
+}
+
+// --- logging --------------------------------------------------------------------------------------------------------------
+
+class Logging : public testing::Test {
+ protected:
+  // What has come of `text`: its level, or nothing yet.
+  std::optional<LogLevel> level_of(std::string_view text) {
+    const std::lock_guard lock(mutex);
+    for (const auto& [level, line] : lines) {
+      if (line.find(text) != line.npos) return level;
+    }
+    return std::nullopt;
+  }
+  bool heard(std::string_view text) {
+    return wait_until([&] { return level_of(text).has_value(); });
+  }
+  Pool start_logging(LogLevel level) {
+    Options with_log = options();
+    with_log.log_level = level;
+    with_log.log = [this](LogLevel at, std::string_view line) {
+      const std::lock_guard lock(mutex);
+      lines.emplace_back(at, line);
+    };
+    return start(std::move(with_log));
+  }
+
+  std::mutex mutex;
+  std::vector<std::pair<LogLevel, std::string>> lines;  // guarded by mutex
+};
+
+TEST_F(Logging, of_a_worker_arrives_with_its_level_and_prints_are_info) {
+  Pool pool = start_logging(LogLevel::debug);
+  ASSERT_TRUE(pool.call("log_at_each_level"));
+  ASSERT_TRUE(heard("worker 0: the last line"));
+
+  EXPECT_EQ(level_of("worker 0: methods.sub: a debug record"), LogLevel::debug);
+  EXPECT_EQ(level_of("worker 0: methods.sub: an info record"), LogLevel::info);
+  EXPECT_EQ(level_of("worker 0: methods.sub: a warning record"), LogLevel::warning);
+  EXPECT_EQ(level_of("worker 0: methods.sub: an error record"), LogLevel::error);
+  EXPECT_EQ(level_of("worker 0: methods.sub: a critical record"), LogLevel::error);
+  EXPECT_EQ(level_of("worker 0: ZeroDivisionError: division by zero"), LogLevel::error) << "the traceback's lines have it, too";
+  EXPECT_EQ(level_of("worker 0: the last line"), LogLevel::info);
+}
+
+TEST_F(Logging, below_the_level_of_the_pool_is_not_told) {
+  Pool pool = start_logging(LogLevel::warning);
+  ASSERT_TRUE(pool.call("log_at_each_level"));
+
+  ASSERT_TRUE(heard("a critical record"));
+  EXPECT_TRUE(level_of("a warning record"));
+  EXPECT_FALSE(level_of("an info record"));
+}
+
+TEST_F(Logging, is_part_of_the_last_output_without_its_marks) {
+  Pool pool = start_logging(LogLevel::warning);
+  ASSERT_TRUE(pool.call("log", text("rather odd")));
+  const auto lost = pool.call("die", value(1));
+
+  ASSERT_FALSE(lost);
+  EXPECT_EQ(lost.error().context.output, "methods: rather odd\n");
+}
+
+TEST_F(Logging, of_a_crash_ends_with_its_python_stack) {
+  Pool pool = start_logging(LogLevel::info);
+  const auto lost = pool.call("kill_self", value(SIGSEGV));
+
+  ASSERT_FALSE(lost);
+  EXPECT_NE(lost.error().context.output.find("Fatal Python error: Segmentation fault"), std::string::npos) << lost.error().to_string();
+  EXPECT_NE(lost.error().context.output.find("in kill_self"), std::string::npos) << lost.error().to_string();
 }
 
 // --- other threads of the worker ------------------------------------------------------------------------------------------

@@ -28,6 +28,12 @@ inline std::chrono::seconds random_test_length(std::chrono::seconds otherwise) {
   return for_soak(otherwise, std::chrono::seconds(minutes && *minutes ? static_cast<long>(60 * std::atof(minutes)) : 300));
 }
 
+// SAMOVAR_TEST_SEED repeats a run (as far as threads let it); each run says its seed.
+inline std::uint64_t seed() {
+  if (const char* text = std::getenv("SAMOVAR_TEST_SEED")) return std::strtoull(text, nullptr, 10);
+  return std::random_device{}();
+}
+
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 inline constexpr bool kMeasures = false;  // an instrumented build is right or wrong, not fast or slow
 #else

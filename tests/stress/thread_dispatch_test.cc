@@ -419,6 +419,23 @@ TEST_P(EachMode, a_call_whose_stop_was_requested_before_ends_cancelled) {
   expect_settled(fleet);
 }
 
+// Found by the tests of breakers: its place was taken until somebody ran a turn, and where the queue was full of such calls nobody did.
+TEST_P(EachMode, calls_that_were_cancelled_before_leave_the_queue_at_once) {
+  auto options = fleet_options(1, GetParam());
+  options.queue_limit = 1;
+  Fleet fleet(options);
+  std::stop_source stop;
+  stop.request_stop();
+  for (int i = 0; i < 10; ++i) {
+    const auto cancelled = fleet->call("echo", payload_of(Sample::make(1, 20)), {.stop = stop.get_token()});
+    ASSERT_FALSE(cancelled);
+    ASSERT_EQ(cancelled.error().code, Code::cancelled);
+    ASSERT_TRUE(eventually([&] { return fleet->queued() == 0; })) << "a pinned dispatcher sweeps in its own time";
+  }
+  EXPECT_TRUE(fleet->call("echo", payload_of(Sample::make(1, 20)), {}));
+  expect_settled(fleet);
+}
+
 TEST_P(EachMode, stopping_while_calls_finish_gives_each_one_outcome) {
   Fleet fleet(fleet_options(2, GetParam()));
   int cancelled = 0;
@@ -568,13 +585,14 @@ TEST_P(EachDeath, loses_exactly_the_call_that_had_begun) {
   }
 }
 
-TEST_P(EachMode, an_idempotent_call_is_tried_again_and_requeue_limit_ends_it) {
+TEST_P(EachMode, an_idempotent_call_is_tried_again_and_max_attempts_ends_it) {
   Fleet::Plan plan;
   std::atomic<int> ran{0};
   plan.fate = [](int, std::uint64_t) { return Fate{Point::in_handler, 0}; };
   plan.on_run = [&](std::uint64_t, std::span<const std::byte>) { ran.fetch_add(1); };
   auto options = fleet_options(1, GetParam());
-  options.requeue_limit = 3;
+  options.max_attempts = 4;
+  options.requeue_limit = 0;  // of calls that had not begun
   Fleet fleet(options, plan);
   const auto lost = fleet->call("echo", payload_of(Sample::make(1, 20)), {.idempotent = true});
   ASSERT_FALSE(lost);

@@ -13,3 +13,6 @@ target_link_libraries(thread_stress_test PRIVATE samovar_thread_worker)
 
 samovar_test(thread_async_test stress ${CMAKE_CURRENT_LIST_DIR}/thread_async_test.cc)
 target_link_libraries(thread_async_test PRIVATE samovar_thread_worker)
+
+samovar_test(thread_breaker_test stress ${CMAKE_CURRENT_LIST_DIR}/thread_breaker_test.cc)
+target_link_libraries(thread_breaker_test PRIVATE samovar_thread_worker)

@@ -6,7 +6,6 @@
 #include <array>
 #include <atomic>
 #include <chrono>
-#include <cstdlib>
 #include <memory>
 #include <random>
 #include <stop_token>
@@ -14,18 +13,13 @@
 #include <thread>
 #include <vector>
 
+#include "tests/stress/stress.h"
 #include "tests/support/thread_worker.h"
 
 namespace samovar::test {
 namespace {
 
 using namespace std::chrono_literals;
-
-// SAMOVAR_TEST_SEED repeats a run (as far as threads let it); each run says its seed.
-std::uint64_t seed() {
-  if (const char* text = std::getenv("SAMOVAR_TEST_SEED")) return std::strtoull(text, nullptr, 10);
-  return std::random_device{}();
-}
 
 struct Mix {
   const char* name;

@@ -278,7 +278,7 @@ Fleet::Fleet(Options options, Plan plan)
       arena_(core::RequestArena::create("samovar-fleet", options_.request_arena_bytes).value()),
       wake_set_(core::WakeSet::create().value()),
       slots_(options_.workers) {
-  dispatcher_ = std::make_unique<core::Dispatcher>(options_, core::MethodTable(methods()), counters_, *arena_, *wake_set_,
+  dispatcher_ = std::make_unique<core::Dispatcher>(options_, core::MethodTable(methods()), counters_, events_, *arena_, *wake_set_,
                                                    bell_, plan_.cores, core::Dispatcher::Supervision{
       .kill_worker =
           [this](const core::DutyCycle::Violation& violation) {
@@ -384,6 +384,7 @@ void Fleet::supervise() {
       if (!finishing && plan_.replace) start(index);
     }
     if (finishing) return;
+    events_.tell_posted();
     if (plan_.backstop && counters_.asynchronous.get() > 0) dispatcher_->backstop();
     std::this_thread::sleep_for(kSuperviseEvery);
   }

@@ -21,6 +21,8 @@
 #include "core/dispatch/dispatcher.h"
 #include "core/dispatch/wake_set.h"
 #include "core/observe/counters.h"
+#include "core/observe/events.h"
+#include "core/observe/log.h"
 #include "ipc/channel.h"
 
 namespace samovar::test {
@@ -175,6 +177,8 @@ class Fleet {
   const Plan plan_;
   core::Counters counters_;
   core::Bell bell_;
+  core::Log log_{options_};
+  core::Events events_{options_, log_, bell_};
   core::RequestArena::Owner arena_;
   std::unique_ptr<core::WakeSet> wake_set_;
   std::unique_ptr<core::Dispatcher> dispatcher_;

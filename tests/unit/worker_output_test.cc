@@ -26,16 +26,23 @@ class Output : public testing::Test {
     ASSERT_EQ(write(write_end.get(), text.data(), text.size()), static_cast<ssize_t>(text.size()));
   }
   bool drain() {
-    return output.drain(read_end.get(), [&](std::string_view line) { lines.emplace_back(line); });
+    return output.drain(read_end.get(), [&](LogLevel level, std::string_view line) {
+      lines.emplace_back(line);
+      levels.push_back(level);
+    });
   }
   void finish() {
-    output.finish([&](std::string_view line) { lines.emplace_back(line); });
+    output.finish([&](LogLevel level, std::string_view line) {
+      lines.emplace_back(line);
+      levels.push_back(level);
+    });
   }
   using Lines = std::vector<std::string>;
 
   ipc::UniqueFd read_end, write_end;
   WorkerOutput output;
   Lines lines;
+  std::vector<LogLevel> levels;
 };
 
 TEST_F(Output, is_cut_into_lines) {
@@ -108,6 +115,49 @@ TEST_F(Output, remembers_the_last_twenty_lines) {
   EXPECT_EQ(lines.size(), 50u);
 }
 
+// --- lines that the worker's `logging` wrote -------------------------------------------------------------------------------
+
+using enum LogLevel;
+using Levels = std::vector<LogLevel>;
+
+TEST_F(Output, a_marked_line_has_the_level_of_its_mark_and_any_other_is_info) {
+  print("\x1e" "0\x1e" "a: one\n\x1e" "1\x1e" "two\nthree\n\x1e" "2\x1e" "four\n\x1e" "3\x1e" "five\n");
+  drain();
+  EXPECT_EQ(lines, (Lines{"a: one", "two", "three", "four", "five"}));
+  EXPECT_EQ(levels, (Levels{debug, info, info, warning, error}));
+  EXPECT_EQ(output.last_lines(), "a: one\ntwo\nthree\nfour\nfive\n");
+}
+
+TEST_F(Output, a_marked_line_behind_an_unfinished_one_is_a_line_of_its_own) {
+  print("50 %...\x1e" "2\x1e" "slow\nrest\n");
+  drain();
+  EXPECT_EQ(lines, (Lines{"50 %...", "slow", "rest"}));
+  EXPECT_EQ(levels, (Levels{info, warning, info}));
+}
+
+TEST_F(Output, a_mark_may_come_in_pieces) {
+  for (const char* piece : {"\x1e", "3", "\x1e", "bro", "ken\n"}) {
+    print(piece);
+    drain();
+  }
+  EXPECT_EQ(lines, (Lines{"broken"}));
+  EXPECT_EQ(levels, (Levels{error}));
+}
+
+TEST_F(Output, what_only_looks_like_a_mark_is_text) {
+  print("\x1e" "4\x1e" "x\n\x1e\x1e\n\x1e" "2\n" "a\x1e" "b\n");
+  drain();
+  EXPECT_EQ(lines, (Lines{"\x1e" "4\x1e" "x", "\x1e\x1e", "\x1e" "2", "a\x1e" "b"}));
+  EXPECT_EQ(levels, (Levels{info, info, info, info}));
+}
+
+TEST_F(Output, an_empty_marked_line_is_a_line) {
+  print("\x1e" "2\x1e\n");
+  drain();
+  EXPECT_EQ(lines, (Lines{""}));
+  EXPECT_EQ(levels, (Levels{warning}));
+}
+
 // Who prints without end must not keep the supervisor from everything else.
 TEST_F(Output, returns_from_a_worker_that_prints_without_end) {
   std::atomic<bool> stop{false};
@@ -118,7 +168,7 @@ TEST_F(Output, returns_from_a_worker_that_prints_without_end) {
     }
   });
   std::size_t seen = 0;
-  for (int i = 0; i < 3; ++i) EXPECT_TRUE(output.drain(read_end.get(), [&](std::string_view) { ++seen; }));
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(output.drain(read_end.get(), [&](LogLevel, std::string_view) { ++seen; }));
   EXPECT_LE(seen, 3u * 1024 * 1024);
   stop.store(true);
   printer.join();

@@ -34,6 +34,7 @@ enum class Code : std::uint8_t {
   payload_too_large,    // request: larger than the request arena
   queue_full,           // resource
   resource_exhausted,   // resource: no room in an arena, or no memory for its pages
+  breaker_open,         // resource: this method, or the pool, has failed too often; the message says how, and when it is tried again
   deadline_exceeded,    // timeout
   cancelled,            // cancelled
   method_failed,        // application: the method raised; context has type and traceback
@@ -49,6 +50,7 @@ SAMOVAR_API std::string_view to_string(Category category);
 SAMOVAR_API std::string_view to_string(Code code);
 
 struct ErrorContext {
+  std::string method;             // of the call, where the error is of one
   int worker = -1;                // number of the worker, or -1
   std::uint64_t incarnation = 0;  // its life, or 0
   int attempts = 0;               // how often the call was sent to a worker
@@ -57,6 +59,7 @@ struct ErrorContext {
   std::string python_type;        // exception type: "ValueError", "models.NoSuchSymbol"
   std::string traceback;          // as Python prints it
   std::string output;             // last lines that the worker printed, where it ended
+  std::string stacks;             // Python stacks of the worker's threads, where it was killed because it hung
 };
 
 struct Error {

@@ -61,6 +61,7 @@ struct Options {
   std::uint32_t queue_limit = 1000;    // calls that wait for a worker
   std::uint32_t prefetch = 0;          // calls in one worker's lane, the running one included; 0: 50 us of work, at most 64
   std::uint32_t requeue_limit = 3;     // how often an unstarted call moves on from a dead worker
+  std::uint32_t max_attempts = 3;      // how often an idempotent call is begun in all, where workers die while they run it
   std::uint32_t lane_bytes = 64 * 1024;      // each lane of each worker; a power of two
   std::uint32_t inline_bytes_max = 4096;     // larger payloads of calls and replies lie in an arena, not in a lane
 
@@ -95,6 +96,14 @@ struct Options {
   Duration heartbeat_interval = std::chrono::milliseconds(250);  // how often a worker's guard stamps its pulse, and the pool looks at it
   Duration probe_after = std::chrono::milliseconds(50);          // a call that runs longer has its worker's GIL probed
 
+  // Circuit breakers: calls of a method that keeps failing are refused at once (breaker_open), until one of them succeeds. What
+  // the method raises is an answer and no failure: worker_lost and deadline_exceeded of calls that ran are failures.
+  std::uint32_t breaker_failures = 0;                  // of one method, within breaker_window, before it is refused; 0: never
+  std::uint32_t pool_breaker_failures = 0;             // of all methods together, before all are refused; 0: never
+  Duration breaker_window = std::chrono::seconds(10);
+  Duration breaker_delay = std::chrono::seconds(1);    // until calls are tried again
+  std::uint32_t breaker_probes = 1;                    // tried at once; so many successes end the refusing
+
   EventHook on_event{};              // see events.h
   LogSink log{};                     // empty: to stderr
   LogLevel log_level = LogLevel::info;
@@ -110,7 +119,7 @@ struct CallOptions {
   std::optional<std::chrono::steady_clock::time_point> deadline{};  // the earlier of both holds
   std::stop_token stop{};                                           // cancels the call
   WhenFull when_full = WhenFull::fail;                              // a full queue: an error, or a wait until the deadline
-  bool idempotent = false;                                          // may run again where a worker died while it ran
+  bool idempotent = false;                                          // may run again where a worker died while it ran: see max_attempts
   bool timed = false;                                               // the reply tells the time in the handler
 };
 

@@ -234,6 +234,20 @@ def log(text):
 
 
 @samovar.method
+def log_at_each_level():
+    logger = logging.getLogger("methods.sub")
+    logger.debug("a debug record")
+    logger.info("an info record")
+    logger.warning("a warning record")
+    try:
+        1 / 0  # noqa: B018
+    except ZeroDivisionError:
+        logger.exception("an error record")
+    logger.critical("a critical record")
+    print("the last line")
+
+
+@samovar.method
 def say_native(text):
     os.write(1, text.encode() + b"\n")
 
