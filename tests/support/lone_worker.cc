@@ -63,7 +63,7 @@ LoneWorker::~LoneWorker() {
   process_.signal_group(SIGKILL);
   pollfd ended{process_.pidfd(), POLLIN, 0};
   poll(&ended, 1, -1);
-  process_.reap();
+  process_.bury_group();
 }
 
 void LoneWorker::send(std::string_view method, std::optional<std::string> text) {
@@ -112,7 +112,7 @@ core::ExitStatus LoneWorker::stop() {
   channel_->stop();
   pollfd ended{process_.pidfd(), POLLIN, 0};
   if (poll(&ended, 1, 1000 * static_cast<int>(kPatience.count())) != 1) throw std::runtime_error("the worker does not end");
-  return process_.reap();
+  return process_.bury_group();
 }
 
 }  // namespace samovar::test
