@@ -43,7 +43,7 @@ ChannelView::ChannelView(pid_t pid, const std::string& pool_name, std::uint32_t 
     if (name == channel + "-host") host = begin;
     if (name == channel + "-worker") worker = begin;
   });
-  if (host == 0 || worker == 0) throw std::runtime_error("process " + std::to_string(pid) + " has no channel of the pool " + pool_name);
+  if (host == 0 || worker == 0) throw std::runtime_error("process " + std::to_string(pid) + " is no worker of " + pool_name);
   request_lane_ = reinterpret_cast<const std::byte*>(host) + ipc::kPageBytes;
   worker_page_ = reinterpret_cast<const ipc::WorkerPage*>(worker);
   responses_end_ = reinterpret_cast<const ipc::HostPage*>(host)->responses_consumed.load();
@@ -84,7 +84,7 @@ std::vector<std::uint64_t> ChannelView::requests() const {
     std::vector<std::byte> message(size);
     std::memcpy(message.data(), ring + (at & (lane_bytes_ - 1)) + ipc::kCommitWordBytes, size);
     ipc::Request request;
-    if (!ipc::read_request(message, request) || request.payload.size() < 8) throw std::runtime_error("what lies in the lane is no request");
+    if (!ipc::read_request(message, request) || request.payload.size() < 8) throw std::runtime_error("no request lies in the lane");
     std::memcpy(&found.emplace_back(), request.payload.data(), 8);
     at += ipc::record_advance(size);
   }

@@ -1,5 +1,5 @@
-// ChannelView: what a host sees of the channel of one of its workers, read from this process's own mappings of it. For tests that
-// foretell by it what becomes of each call.
+// ChannelView: what a host sees of the channel of one of its workers, read from this process's own mappings of it. For tests
+// that foretell by it what becomes of each call.
 //
 // It must not be used when the incarnation's death may have been handled: then the mappings are gone.
 #pragma once
@@ -30,14 +30,14 @@ struct ChannelState {
 
 class ChannelView {
  public:
-  // Of the worker `pid` of a pool of this process that is called `pool_name` (Options::name). Requires: the worker has nothing to do
-  // and the host has taken all its responses. Throws std::runtime_error.
+  // Of the worker `pid` of a pool of this process that is called `pool_name` (Options::name). Requires: the worker has nothing
+  // to do and the host has taken all its responses. Throws std::runtime_error.
   ChannelView(pid_t pid, const std::string& pool_name, std::uint32_t lane_bytes);
 
   ChannelState now();
 
-  // The first eight bytes of each request's payload, of those that the worker has not consumed, in lane order. Requires: the worker
-  // stands still, and no payload lies in an arena.
+  // The first eight bytes of each request's payload, of those that the worker has not consumed, in lane order. Requires: the
+  // worker stands still, and no payload lies in an arena.
   std::vector<std::uint64_t> requests() const;
   bool is_asleep() const { return worker_page_->asleep.load() != 0; }
 

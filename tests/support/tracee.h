@@ -1,8 +1,8 @@
 // Tracee: the main thread of a process, under ptrace: stepped by instructions or stopped at its system calls. The process's
 // other threads run on meanwhile.
 //
-// Threads: the one that made it, for ptrace belongs to a thread; when that ends, so does the process. While the thread is stopped
-// another may kill the process, and its parent reaps it as ever: a Tracee takes no exit status.
+// Threads: the one that made it, for ptrace belongs to a thread; when that ends, so does the process. While the thread is
+// stopped another may kill the process, and its parent reaps it as ever: a Tracee takes no exit status.
 #pragma once
 
 #include <sys/types.h>
@@ -27,7 +27,8 @@ CodeRange code_range(pid_t pid, const std::string& name);  // empty where there 
 
 class Tracee {
  public:
-  // Stops the thread, wherever it is; one that waits in the kernel is interrupted and will wait again. Throws std::system_error.
+  // Stops the thread, wherever it is; one that waits in the kernel is interrupted and will wait again.
+  // Throws std::system_error.
   explicit Tracee(pid_t pid);
   ~Tracee();  // lets it run on
   Tracee(const Tracee&) = delete;

@@ -1,5 +1,5 @@
-// A worker is killed at the beginning and at the end of every system call of its life, from the moment when it becomes Python until
-// it has ended: a pool that starts says so and leaves nothing, one that runs starts another, one that drains is done.
+// A worker is killed at the beginning and at the end of every system call of its life, from the moment when it becomes Python
+// until it has ended: a pool that starts says so and leaves nothing, one that runs starts another, one that drains is done.
 // A sample by default, all of them in `make soak`.
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -8,9 +8,9 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <iostream>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -33,8 +33,8 @@ class Interpreter {
  public:
   Interpreter() {
     const std::string python = start(options()).options().python;
-    folder_.write("python", "#!/bin/sh\nif rm '" + folder_.file("armed") + "' 2>/dev/null; then kill -STOP $$; fi\nexec '" + python +
-                                "' \"$@\"\n");
+    const std::string armed = "if rm '" + folder_.file("armed") + "' 2>/dev/null; then kill -STOP $$; fi";
+    folder_.write("python", "#!/bin/sh\n" + armed + "\nexec '" + python + "' \"$@\"\n");
   }
 
   std::string path() const { return folder_.file("python"); }
@@ -56,8 +56,8 @@ class Interpreter {
   Folder folder_;
 };
 
-// Lets the stopped worker run to stop `k` (each system call is two: its beginning and its end) and kills it there. Returns at which
-// it was killed, or how many there were. Owns the worker while it is traced.
+// Lets the stopped worker run to stop `k` (each system call is two: its beginning and its end) and kills it there. Returns at
+// which it was killed, or how many there were.
 std::uint64_t run_and_kill(const Interpreter& interpreter, std::uint64_t k, std::atomic<std::uint64_t>* stops = nullptr) {
   Tracee worker(interpreter.wait_for_stopped());
   kill(worker.pid(), SIGCONT);
@@ -91,7 +91,7 @@ Life live(const Interpreter& interpreter, const Folder& folder, std::uint64_t k)
   std::filesystem::remove(folder.file("notes"));
   Options chosen = options("steps.py");
   chosen.python = interpreter.path();
-  chosen.restart_delay = 1ms;
+  chosen.restart_delay = chosen.restart_delay_max = 1ms;
   chosen.log = [](LogLevel, std::string_view) {};
   chosen.spin_max = Duration::zero();
   Life life;
@@ -124,7 +124,8 @@ Life live(const Interpreter& interpreter, const Folder& folder, std::uint64_t k)
       }
     }
   }
-  EXPECT_TRUE(wait_until([&] { return Footprint::now() == before; })) << before.to_string() << "\nafter: " << Footprint::now().to_string();
+  EXPECT_TRUE(wait_until([&] { return Footprint::now() == before; }))
+      << before.to_string() << "\nafter: " << Footprint::now().to_string();
   return life;
 }
 
@@ -149,9 +150,8 @@ TEST(KilledAtSystemCalls, of_its_start_or_its_end_leaves_nothing_behind) {
   for (const std::uint64_t k : choose_stops(whole.stops - whole.stops_at_start, 16)) {
     if (!HasFailure()) kill_at(whole.stops_at_start + k);
   }
-  std::printf("%zu kills at the beginnings and ends of system calls, of which a worker has %llu until the pool has started and %llu in all; "
-              "%zu starts failed\n",
-              kills, static_cast<unsigned long long>(whole.stops_at_start), static_cast<unsigned long long>(whole.stops), in_vain);
+  std::cout << kills << " kills at the beginnings and ends of system calls: " << whole.stops_at_start << " until the pool has started, "
+            << whole.stops << " in all; " << in_vain << " starts failed\n";
   EXPECT_GT(in_vain, 0u);
   EXPECT_LT(in_vain, kills);
 }
@@ -161,7 +161,7 @@ TEST(KilledAtSystemCalls, of_its_start_or_its_end_leaves_nothing_behind) {
 TEST(KilledAtSystemCalls, of_a_replacement_brings_another_one) {
   if (const std::string why = why_no_tracing(); !why.empty()) GTEST_SKIP() << why;
   const Interpreter interpreter;
-  Stage stage(Script{"replacement", "told", 64, 3, Script::Until::sleep}, interpreter.path());
+  Stage stage(Script{"replacement", "told", 64, 3, Until::sleep}, interpreter.path());
 
   // From here on calls wait for the worker's successor, which waits for its tracer.
   const auto begin = [&] {
@@ -198,8 +198,7 @@ TEST(KilledAtSystemCalls, of_a_replacement_brings_another_one) {
     }
     stage.expect_at_rest();
   }
-  std::printf("%zu kills at the beginnings and ends of %llu system calls of a replacement\n", points.size(),
-              static_cast<unsigned long long>(stops / 2));
+  std::cout << points.size() << " kills at the " << stops << " beginnings and ends of system calls of a replacement\n";
 }
 
 }  // namespace

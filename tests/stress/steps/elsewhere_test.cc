@@ -1,10 +1,10 @@
-// A worker stands still at every instruction of the extension in the life of a call while another one does what it has not begun; then
-// it goes on, or is killed: no call runs twice or is told twice. A sample by default.
+// A worker stands still at every instruction of the extension in the life of a call while another one does what it has not
+// begun; then it goes on, or is killed: no call runs twice or is told twice. A sample by default.
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
+#include <iostream>
 #include <string>
 #include <vector>
 
@@ -66,7 +66,7 @@ void stand_still_at(Stage& stage, Point point, Then then) {
 
 TEST(TakenBack, at_any_instruction_calls_run_elsewhere_and_once) {
   if (const std::string why = why_no_tracing(); !why.empty()) GTEST_SKIP() << why;
-  const Script script{"taken_back", "told", 64, 8, Script::Until::second_call_begins, Dispatcher::caller, 2};
+  const Script script{"taken_back", "told", 64, 8, Until::second_call_begins, Dispatcher::caller, 2};
   Stage stage(script);
   for (int call = 0; call < 10; ++call) stage.expect_served();
   stage.set(kNoDeadline, false);
@@ -79,8 +79,7 @@ TEST(TakenBack, at_any_instruction_calls_run_elsewhere_and_once) {
   for (std::size_t i = 0; i < points.size() && !testing::Test::HasFailure(); ++i) {
     stand_still_at(stage, points[i], i % 2 == 0 ? Then::goes_on : Then::is_killed);
   }
-  std::printf("%s: %zu stops and kills at %zu of %zu (instruction, channel state) pairs; %llu calls taken back\n", script.name, points.size(),
-              stage.pairs(), course.pairs, static_cast<unsigned long long>(stage.pool().stats().taken_back));
+  std::cout << stage.report(course, points.size()) << "; " << stage.pool().stats().taken_back << " calls taken back\n";
 }
 
 }  // namespace

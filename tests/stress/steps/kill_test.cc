@@ -1,9 +1,9 @@
-// A worker is killed at every instruction of the extension in the life of a call: each call has the one outcome that the channel
-// foretold, and the pool serves on as if nothing had been. A sample of the instructions by default, all of them in `make soak`.
+// A worker is killed at every instruction of the extension in the life of a call: each call has the one outcome that the
+// channel foretold, and the pool serves on as if nothing had been. A sample by default, all of them in `make soak`.
 #include <gtest/gtest.h>
 
 #include <chrono>
-#include <cstdio>
+#include <iostream>
 #include <string>
 #include <vector>
 
@@ -29,11 +29,11 @@ constexpr Twist kTwists[] = {Twist::none, Twist::idempotent, Twist::cancelled};
 class Killed : public testing::TestWithParam<Script> {};
 
 INSTANTIATE_TEST_SUITE_P(, Killed,
-                         testing::Values(Script{"small", "told", 64, 4, Script::Until::second_call_begins},
-                                         Script{"small_pinned", "told", 64, 4, Script::Until::second_call_begins, Dispatcher::pinned},
-                                         Script{"last", "told", 64, 1, Script::Until::sleep},
-                                         Script{"large", "told_at_length", 200, 3, Script::Until::second_call_begins},
-                                         Script{"kept", "kept", 200, 3, Script::Until::second_call_answered}),
+                         testing::Values(Script{"small", "told", 64, 4, Until::second_call_begins},
+                                         Script{"small_pinned", "told", 64, 4, Until::second_call_begins, Dispatcher::pinned},
+                                         Script{"last", "told", 64, 1, Until::sleep},
+                                         Script{"large", "told_at_length", 200, 3, Until::second_call_begins},
+                                         Script{"kept", "kept", 200, 3, Until::second_call_answered}),
                          [](const auto& info) { return std::string(info.param.name); });
 
 // Each call's outcome, where the worker `killed` was killed in `state`.
@@ -104,10 +104,10 @@ TEST_P(Killed, at_any_instruction_leaves_each_call_one_outcome) {
     stage.expect_at_rest();
 
       const std::vector<Point> points = choose_points(course);
-    for (std::size_t i = 0; i < points.size() && !HasFailure(); ++i) kill_at(stage, points[i], kTwists[i % std::size(kTwists)]);
-    std::printf("%s: %zu kills at %zu of %zu (instruction, channel state) pairs; the script is %llu instructions, %llu of them the extension's\n",
-                GetParam().name, points.size(), stage.pairs(), course.pairs, static_cast<unsigned long long>(course.steps),
-                static_cast<unsigned long long>(course.in_extension));
+    for (std::size_t i = 0; i < points.size() && !HasFailure(); ++i) {
+      kill_at(stage, points[i], kTwists[i % std::size(kTwists)]);
+    }
+    std::cout << stage.report(course, points.size()) << "\n";
   }
   EXPECT_TRUE(wait_until([&] { return Footprint::now() == before; })) << Footprint::now().to_string();
 }

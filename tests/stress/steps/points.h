@@ -1,5 +1,5 @@
-// Points: at which instructions of a script the tests stop. All of the extension's in a soak, a sample spread over them otherwise;
-// and some of those in between, in the interpreter and in libraries, which touch nothing that is shared.
+// Points: at which instructions of a script the tests stop. All of the extension's in a soak, a sample spread over them
+// otherwise; and some of those in between, in the interpreter and in libraries, which touch nothing that is shared.
 #pragma once
 
 #include <algorithm>
@@ -21,7 +21,9 @@ inline std::vector<Point> choose_points(const Course& course) {
   };
   const std::size_t telling = course.telling.size();
   spread(for_soak(kSample, telling), telling, [&](std::size_t i) { points.push_back(course.telling[i]); });
-  spread(for_soak(kBetween, std::size_t{200}), course.steps, [&](std::size_t i) { points.push_back({.number = i + 1, .in_extension = false, .steps = i + 1}); });
+  spread(for_soak(kBetween, std::size_t{200}), course.steps, [&](std::size_t i) {
+    points.push_back({.number = i + 1, .in_extension = false, .steps = i + 1});
+  });
   return points;
 }
 

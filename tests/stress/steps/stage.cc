@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
+#include <sstream>
 #include <stdexcept>
 
 #include "tests/stress/stress.h"
@@ -80,8 +81,8 @@ Stage::Stage(const Script& script, const std::string& python) : script_(script) 
   chosen.workers = script.workers;
   chosen.prefetch = 16;
   chosen.python = python;
-  if (!python.empty()) chosen.log = [](LogLevel, std::string_view) {};  // of workers that fail to start, as they are meant to
-  chosen.restart_delay = std::chrono::milliseconds(1);
+  if (!python.empty()) chosen.log = [](LogLevel, std::string_view) {};  // its workers are meant to fail
+  chosen.restart_delay = chosen.restart_delay_max = std::chrono::milliseconds(1);  // many deaths are not this pool's trouble
   chosen.log_level = LogLevel::error;
   chosen.inline_bytes_max = kInlineBytes;
   chosen.request_arena_bytes = chosen.response_arena_bytes = std::uint64_t{1} << 20;
@@ -122,7 +123,7 @@ void Stage::await_both(const std::vector<pid_t>& workers) {
     const auto told = [&] { return pool_->poll(), one->times_told() + another->times_told() == 2; };
     return wait_until(told) && first.now().started > 0 && second.now().started > 0;
   });
-  if (!both || !wait_until([&] { return second.is_asleep(); })) throw std::runtime_error("not both workers take calls, and sleep then");
+  if (!both || !wait_until([&] { return second.is_asleep(); })) throw std::runtime_error("not both workers take calls, then sleep");
 }
 
 void Stage::set(Duration timeout, bool idempotent) {
@@ -163,9 +164,9 @@ std::shared_ptr<Told> Stage::send(Duration timeout, bool idempotent) {
 
 bool Stage::at_end(const ChannelState& state) const {
   switch (script_.until) {
-    case Script::Until::second_call_begins: return state.started >= 2;
-    case Script::Until::second_call_answered: return state.published >= 2;
-    case Script::Until::sleep: break;
+    case Until::second_call_begins: return state.started >= 2;
+    case Until::second_call_answered: return state.published >= 2;
+    case Until::sleep: break;
   }
   return state.published == static_cast<std::uint64_t>(script_.calls) && state.asleep != 0 && tracee_->is_at_system_call();
 }
@@ -243,32 +244,41 @@ void Stage::expect_at_rest() {
 
   const auto at_rest = [&] {
     pool_->poll();
-    const Stats stats = pool_->stats();
+    const Stats s = pool_->stats();
     // The last call of `kept` is in view for as long as its worker lives.
-    return stats.queued == 0 && stats.in_flight == 0 && stats.request_arena_in_use == stats.escaped_views * ipc::kPageBytes &&
-           stats.escaped_views <= 1 && stats.workers_ready == script_.workers && stats.accepted == stats.replied + stats.failed;
+    return s.queued == 0 && s.in_flight == 0 && s.escaped_views <= 1 && s.request_arena_in_use == s.escaped_views * ipc::kPageBytes &&
+           s.workers_ready == script_.workers && s.accepted == s.replied + s.failed;
   };
   EXPECT_TRUE(wait_until(at_rest)) << [&] {
     const Stats s = pool_->stats();
-    return std::to_string(s.queued) + " queued, " + std::to_string(s.in_flight) + " in flight, " +
-           std::to_string(s.request_arena_in_use) + " bytes of the request arena in use, " + std::to_string(s.escaped_views) +
-           " views escaped, " + std::to_string(s.workers_ready) + " workers ready, accepted " + std::to_string(s.accepted) + ", replied " +
-           std::to_string(s.replied) + ", failed " + std::to_string(s.failed);
+    std::ostringstream text;
+    text << s.queued << " queued, " << s.in_flight << " in flight, " << s.request_arena_in_use << " bytes of the request arena in use, "
+         << s.escaped_views << " views escaped, " << s.workers_ready << " workers ready; of " << s.accepted << " calls " << s.replied
+         << " replied, " << s.failed << " failed";
+    return text.str();
   }();
   EXPECT_EQ(pool_->stats().violations, before_.violations);
-  EXPECT_TRUE(wait_until([&] {
+  const auto nothing_left = [&] {
     return open_descriptors().size() == descriptors_ && thread_count() == threads_ && count_mappings(kPoolName) == mappings_ &&
            children_of(getpid()).size() == script_.workers;
-  })) << "left behind: "
-      << Footprint::now().to_string() << "; " << count_mappings(kPoolName) << " mappings, at first " << mappings_;
+  };
+  EXPECT_TRUE(wait_until(nothing_left)) << "left behind: " << Footprint::now().to_string() << "; " << count_mappings(kPoolName)
+                                        << " mappings, at first " << mappings_;
 }
 
-// --- what workers write down ------------------------------------------------------------------------------------------------
+std::string Stage::report(const Course& course, std::size_t points) const {
+  std::ostringstream text;
+  text << script_.name << ": at " << points << " points, " << pairs_.size() << " distinct (instruction, channel state) pairs of some "
+       << course.pairs << "; the script is " << course.steps << " instructions, " << course.in_extension << " of them the extension's";
+  return text.str();
+}
+
+// --- what workers write down -------------------------------------------------------------------------------------------------
 
 std::vector<Stage::Note> Stage::notes() const {
   const std::string text = folder_.read("notes");
   std::vector<Note> all(text.size() / sizeof(Note));
-  std::memcpy(all.data(), text.data(), all.size() * sizeof(Note));
+  if (!all.empty()) std::memcpy(all.data(), text.data(), all.size() * sizeof(Note));
   all.erase(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(std::min(noted_before_, all.size())));
   return all;
 }

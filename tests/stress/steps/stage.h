@@ -1,5 +1,5 @@
-// Stage: a pool with a worker whose main thread is stopped at an instruction while calls lie in its lane. From what the channel says
-// then the outcome of each call is foretold, and afterwards compared with what its callback was told.
+// Stage: a pool with a worker whose main thread is stopped at an instruction while calls lie in its lane. What the channel says
+// then foretells the outcome of each call, and is afterwards compared with what its callback was told.
 //
 // Threads: one, the tracer.
 #pragma once
@@ -27,17 +27,19 @@
 
 namespace samovar::test {
 
+enum class Until {
+  second_call_begins,    // all of one call: taken, run, answered
+  second_call_answered,  // what one leaves to be done in the next, too
+  sleep,                 // until the worker has nothing left to do
+};
+
 // What is stepped through.
 struct Script {
   const char* name;
   const char* method;          // of steps.py
   std::size_t argument_bytes;  // more than kInlineBytes: in the request arena
   int calls;                   // in the lane when the worker goes on
-  enum class Until {
-    second_call_begins,    // all of one call: taken, run, answered
-    second_call_answered,  // what one leaves to be done in the next, too
-    sleep,                 // until the worker has nothing left to do
-  } until;
+  Until until;
   Dispatcher dispatcher = Dispatcher::caller;
   unsigned workers = 1;        // 2: the other one stands still, too, until let_other_run()
 };
@@ -50,7 +52,9 @@ struct Point {
   bool in_extension = true;  // counts the extension's instructions; else all
   std::uint64_t steps = 0;   // instructions up to there, in the course that it was chosen from
 
-  std::string to_string() const { return (in_extension ? "instruction " : "step ") + std::to_string(number) + (in_extension ? " of the extension" : ""); }
+  std::string to_string() const {
+    return in_extension ? "instruction " + std::to_string(number) + " of the extension" : "step " + std::to_string(number);
+  }
 };
 
 // A run through a script.
@@ -63,7 +67,9 @@ struct Course {
   std::size_t pairs = 0;
   Duration time{};
 
-  Duration time_to(Point point) const { return time * static_cast<std::int64_t>(point.steps) / static_cast<std::int64_t>(steps); }
+  Duration time_to(Point point) const {
+    return time * static_cast<std::int64_t>(point.steps) / static_cast<std::int64_t>(steps);
+  }
 };
 
 // A call, and what its callback was told.
@@ -89,7 +95,7 @@ class Stage {
  public:
   explicit Stage(const Script& script, const std::string& python = {});  // `python`: the interpreter, or what stands for it
 
-  // The worker stops, where it sleeps, and `script.calls` calls are put into its lane. `timeout` and `idempotent` are those of the calls.
+  // The worker stops, where it sleeps, and the calls of the script are put into its lane, with this `timeout` and `idempotent`.
   void set(Duration timeout, bool idempotent);
 
   void begin();                          // forgets the calls and notes of what was before; set() does
@@ -118,7 +124,7 @@ class Stage {
   void let_other_run();
 
   ChannelState state();  // requires: the worker is stopped, or idle
-  const std::vector<std::uint64_t>& in_lane() const { return in_lane_; }  // of two workers: the calls that the stopped one got
+  const std::vector<std::uint64_t>& in_lane() const { return in_lane_; }  // of two workers: calls that the stopped one got
   Pool& pool() { return *pool_; }
   Tracee& worker() { return *tracee_; }
   std::vector<std::shared_ptr<Told>>& calls() { return calls_; }
@@ -127,8 +133,8 @@ class Stage {
   std::shared_ptr<Told> send(Duration timeout, bool idempotent = false);
   void expect_served();  // one call more, and its reply
 
-  // Distinct (instruction of the extension, channel state) pairs that step_to() has stopped at.
-  std::size_t pairs() const { return pairs_.size(); }
+  // What was reached: among others, how many distinct (instruction of the extension, channel state) pairs step_to() stopped at.
+  std::string report(const Course& course, std::size_t points) const;
 
  private:
   using Pair = std::pair<std::uint64_t, ChannelState>;

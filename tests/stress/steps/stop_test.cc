@@ -1,12 +1,12 @@
-// A worker is stopped at every instruction of the extension in the life of a call, for longer than its callers wait, and then goes
-// on: what it says late is dropped and counted, it has read what it was sent, and it serves on. A sample by default.
+// A worker is stopped at every instruction of the extension in the life of a call, for longer than its callers wait, and then
+// goes on: what it says late is dropped and counted, it has read what it was sent, and it serves on. A sample by default.
 #include <gtest/gtest.h>
 #include <signal.h>
 
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
 #include <cstring>
+#include <iostream>
 #include <string>
 #include <vector>
 
@@ -28,10 +28,10 @@ constexpr Duration kNoDeadline = 25s;  // longer than a test is patient
 class Stopped : public testing::TestWithParam<Script> {};
 
 INSTANTIATE_TEST_SUITE_P(, Stopped,
-                         testing::Values(Script{"small", "told", 64, 4, Script::Until::second_call_begins},
-                                         Script{"last", "told", 64, 1, Script::Until::sleep},
-                                         Script{"large", "told_at_length", 200, 3, Script::Until::second_call_begins},
-                                         Script{"kept", "kept", 200, 3, Script::Until::second_call_answered}),
+                         testing::Values(Script{"small", "told", 64, 4, Until::second_call_begins},
+                                         Script{"last", "told", 64, 1, Until::sleep},
+                                         Script{"large", "told_at_length", 200, 3, Until::second_call_begins},
+                                         Script{"kept", "kept", 200, 3, Until::second_call_answered}),
                          [](const auto& info) { return std::string(info.param.name); });
 
 // While the worker stands still: each call that it has not answered gets its outcome from the host.
@@ -113,10 +113,7 @@ TEST_P(Stopped, at_any_instruction_does_no_harm_when_it_goes_on) {
     const Duration timeout = course.time_to(points[i]) * 3 / 2 + 20ms;  // later than the stop, and not long after
     stop_at(stage, points[i], kTwists[i % std::size(kTwists)], timeout);
   }
-  std::printf("%s: %zu stops at %zu of %zu (instruction, channel state) pairs; the script is %llu instructions, %llu of them the extension's; "
-              "%llu late replies\n",
-              GetParam().name, points.size(), stage.pairs(), course.pairs, static_cast<unsigned long long>(course.steps),
-              static_cast<unsigned long long>(course.in_extension), static_cast<unsigned long long>(stage.pool().stats().late_replies));
+  std::cout << stage.report(course, points.size()) << "; " << stage.pool().stats().late_replies << " late replies\n";
 }
 
 }  // namespace
