@@ -138,6 +138,14 @@ Error wrong_arity(const ipc::Method& method, std::size_t arguments) {
   return make_error(Category::request, Code::invalid_payload, std::move(message));
 }
 
+Error module_failed(const ipc::StartFailed& failed) {
+  Error error = make_error(Category::configuration, Code::module_failed, failed.reason);
+  if (!failed.type.empty()) error.message += ": " + failed.type + ": " + failed.message;
+  error.context.python_type = failed.type;
+  error.context.traceback = failed.traceback;
+  return error;
+}
+
 Error quarantined(const Error& last, int failures) {
   Error error = make_error(Category::worker, Code::pool_quarantined,
                            "the pool has no worker, and " + std::to_string(failures) +

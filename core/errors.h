@@ -29,6 +29,7 @@ Error arena_full(std::uint64_t bytes, std::uint64_t total, std::uint64_t in_use,
 Error no_pages(const ipc::SystemError& cause, std::uint64_t bytes);
 Error unknown_method(std::string_view name, std::string_view nearest, std::string_view module);
 Error wrong_arity(const ipc::Method& method, std::size_t arguments);
+Error module_failed(const ipc::StartFailed& failed);
 Error quarantined(const Error& last, int failures);
 Error worker_lost(std::string_view method, int worker, std::string_view how, bool started);
 

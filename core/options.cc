@@ -15,6 +15,8 @@ std::string_view to_string(Dispatcher dispatcher) {
   return kNames[static_cast<std::size_t>(dispatcher)];
 }
 
+std::string_view to_string(Fallback fallback) { return fallback == Fallback::oneshot ? "oneshot" : "none"; }
+
 std::string_view to_string(LogLevel level) {
   constexpr std::string_view kNames[] = {"debug", "info", "warning", "error"};
   return kNames[static_cast<std::size_t>(level)];
@@ -65,6 +67,7 @@ Result<Options> resolve(Options options, const std::vector<int>& usable_cpus) {
   }
   options.request_arena_bytes = ipc::arena_bytes(options.request_arena_bytes);
   options.response_arena_bytes = ipc::arena_bytes(options.response_arena_bytes);
+  if (!options.pool_enabled) options.dispatcher = samovar::Dispatcher::caller;
   if (options.workers == 0) options.workers = cores;
   if (options.starts_at_once == 0) options.starts_at_once = cores;
   if (options.dispatcher_cpu < 0) options.dispatcher_cpu = usable_cpus.back();

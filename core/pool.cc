@@ -83,6 +83,9 @@ Result<Pool> Pool::start(Options requested) {
       core::Dispatcher::Supervision{
           .kill_worker = [supervisor = &state->supervisor](const core::DutyCycle::Violation& violation) { supervisor->kill_worker(violation); },
           .worker_drained = [supervisor = &state->supervisor](core::DutyCycle::Drained drained) { supervisor->worker_drained(drained); }});
+  if (state->options.fallback == Fallback::oneshot || !state->options.pool_enabled) {
+    state->dispatcher->use_one_shots(state->supervisor.launcher(), state->events, state->log);
+  }
   if (state->options.dispatcher == Dispatcher::pinned && !state->dispatcher->start_pinned(state->options.dispatcher_cpu)) {
     state->log.warning("the dispatcher could not be pinned to CPU " + std::to_string(state->options.dispatcher_cpu) +
                        "; it runs wherever the kernel likes");
@@ -152,14 +155,15 @@ Result<void> Pool::reload() { return state_->supervisor.reload(); }
 Stats Pool::stats() const {
   const core::Counters& c = state_->counters;
   return {.accepted = state_->dispatcher->accepted(),
-          .replied = c.replied.get(),
-          .failed = c.failed_by_dispatcher.get() + c.failed_by_waiter.get(),
-          .timed_out = c.timed_out_by_dispatcher.get() + c.timed_out_by_waiter.get(),
+          .replied = c.replied.get() + c.replied_alone.get(),
+          .failed = c.failed_by_dispatcher.get() + c.failed_by_waiter.get() + c.failed_alone.get(),
+          .timed_out = c.timed_out_by_dispatcher.get() + c.timed_out_by_waiter.get() + c.timed_out_alone.get(),
           .cancelled = c.cancelled.get(),
           .workers_lost = c.workers_lost.get(),
           .workers_killed = c.workers_killed.get(),
           .workers_recycled = c.workers_recycled.get(),
-          .calls_lost = c.calls_lost.get(),
+          .calls_lost = c.calls_lost.get() + c.lost_alone.get(),
+          .one_shots = c.one_shots.get(),
           .requeued = c.requeued.get(),
           .taken_back = c.taken_back.get(),
           .late_replies = c.late_replies.get(),

@@ -16,6 +16,9 @@ using Failure = tl::unexpected<std::string>;
 template <typename T>
 using Expected = tl::expected<T, std::string>;
 
+template <typename T>
+concept Number = std::is_integral_v<T> && !std::is_same_v<T, bool>;
+
 std::vector<std::string_view> names_of(Dispatcher) {
   return {to_string(Dispatcher::automatic), to_string(Dispatcher::caller), to_string(Dispatcher::manual), to_string(Dispatcher::pinned)};
 }
@@ -23,6 +26,8 @@ std::vector<std::string_view> names_of(Dispatcher) {
 std::vector<std::string_view> names_of(LogLevel) {
   return {to_string(LogLevel::debug), to_string(LogLevel::info), to_string(LogLevel::warning), to_string(LogLevel::error)};
 }
+
+std::vector<std::string_view> names_of(Fallback) { return {to_string(Fallback::none), to_string(Fallback::oneshot)}; }
 
 std::string quoted(std::string_view text) {
   std::string result = "\"";
@@ -81,8 +86,14 @@ Expected<std::string> read(const Written& written, const OptionRow&, const std::
 
 std::string format(const std::string& text, const OptionRow&) { return quoted(text); }
 
-template <typename T>
-  requires std::is_integral_v<T>
+Expected<bool> read(const Written& written, const OptionRow&, const bool*) {
+  if (const auto* truth = std::get_if<bool>(&written.value)) return *truth;
+  return Failure("is neither true nor false");
+}
+
+std::string format(bool truth, const OptionRow&) { return truth ? "true" : "false"; }
+
+template <Number T>
 Expected<T> read(const Written& written, const OptionRow& row, const T*) {
   std::int64_t number = 0;
   if (const auto* integer = std::get_if<std::int64_t>(&written.value)) {
@@ -98,8 +109,7 @@ Expected<T> read(const Written& written, const OptionRow& row, const T*) {
   return static_cast<T>(number);  // no row's range is wider than its member
 }
 
-template <typename T>
-  requires std::is_integral_v<T>
+template <Number T>
 std::string format(T number, const OptionRow& row) {
   const std::string text = format_number(static_cast<std::int64_t>(number), row);
   return text.find_last_not_of("-0123456789") == std::string::npos ? text : quoted(text);
@@ -168,6 +178,16 @@ Written number_or_text(std::string_view text) {
   return {std::string(text)};
 }
 
+Written truth_or_text(std::string_view text) {
+  for (const std::string_view yes : {"true", "1", "yes", "on"}) {
+    if (text == yes) return {true};
+  }
+  for (const std::string_view no : {"false", "0", "no", "off"}) {
+    if (text == no) return {false};
+  }
+  return {std::string(text)};
+}
+
 Written::List split(std::string_view text, char separator, Written (*read_one)(std::string_view)) {
   Written::List list;
   while (!text.empty()) {
@@ -183,7 +203,7 @@ std::optional<std::int64_t> number_of(const Options& options, const OptionRow& r
   return std::visit(
       [&](auto member) -> std::optional<std::int64_t> {
         using T = std::remove_cvref_t<decltype(options.*member)>;
-        if constexpr (std::is_integral_v<T>) {
+        if constexpr (Number<T>) {
           return static_cast<std::int64_t>(options.*member);
         } else if constexpr (std::is_same_v<T, Duration>) {
           return (options.*member).count();
@@ -200,8 +220,10 @@ Written written_in_environment(const OptionRow& row, std::string_view text) {
   return std::visit(
       [&](auto member) -> Written {
         using T = std::remove_cvref_t<decltype(Options{}.*member)>;
-        if constexpr (std::is_integral_v<T>) {
+        if constexpr (Number<T>) {
           return number_or_text(text);
+        } else if constexpr (std::is_same_v<T, bool>) {
+          return truth_or_text(text);
         } else if constexpr (std::is_same_v<T, std::vector<int>>) {
           return {split(text, ',', number_or_text)};
         } else if constexpr (std::is_same_v<T, std::vector<std::string>>) {
@@ -237,7 +259,7 @@ std::string format_value(const Options& options, const OptionRow& row) {
 
 std::string_view type_name(const OptionRow& row) {
   constexpr std::string_view kNames[] = {"text",     "whole number", "whole number", "whole number",  "duration",
-                                         "choice",   "choice",       "list of texts", "list of CPUs"};
+                                         "choice",   "choice",       "choice",        "list of texts", "list of CPUs", "true or false"};
   if (row.form == Form::bytes) return "size";
   if (row.form == Form::path) return std::holds_alternative<std::string Options::*>(row.member) ? "path" : "list of paths";
   return kNames[row.member.index()];

@@ -70,6 +70,7 @@ class alignas(ipc::kCacheLineBytes) Call {
   bool timed = false;
   bool idempotent = false;
   bool may_wait = false;               // a result that finds the response arena full waits until the deadline
+  bool alone = false;                  // runs in a process of its own, not in the pool's
   bool asynchronous = false;           // has a callback; its deadline is the dispatcher's to enforce
   Breakers::Probe probe;
   std::span<const std::byte> payload;  // the caller's memory, request_buffer, or `block`

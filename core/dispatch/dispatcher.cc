@@ -34,6 +34,7 @@ Dispatcher::Dispatcher(const Options& options, MethodTable methods, Counters& co
       spin_(options.spin_max.count()) {}
 
 Dispatcher::~Dispatcher() {
+  one_shots_.reset();
   tell_the_rest();
   calls_->close();
 }
@@ -128,7 +129,7 @@ std::size_t Dispatcher::run_ready() noexcept {
 std::size_t Dispatcher::turn() {
   if (attention_.load(std::memory_order_relaxed) != 0) [[unlikely]] attend();
   const std::size_t moved = duty_.run();
-  if (!duty_.outbox().empty()) deliver();
+  if (!duty_.outbox().empty()) deliver(duty_.outbox());
   if (moved > 0 && awaiting_progress_.load(std::memory_order_relaxed) > 0) progress_.notify_all();
   return moved;
 }
@@ -177,8 +178,7 @@ void Dispatcher::read_mail() {
   }
 }
 
-void Dispatcher::deliver() {
-  DutyCycle::Outbox& outbox = duty_.outbox();
+void Dispatcher::deliver(DutyCycle::Outbox& outbox) {
   if (outbox.ready_first) {
     add_ready(outbox.ready_first, outbox.ready_last);
     outbox.ready_first = outbox.ready_last = nullptr;
@@ -191,6 +191,23 @@ void Dispatcher::deliver() {
   outbox.violations.clear();
   for (const DutyCycle::Drained drained : outbox.drained) supervision_.worker_drained(drained);
   outbox.drained.clear();
+  for (Call* call : outbox.stranded) run_alone(*call);
+  outbox.stranded.clear();
+}
+
+void Dispatcher::use_one_shots(const Launcher& launcher, Events& events, const Log& log) {
+  OneShots::Ends& ends = *this;
+  one_shots_ = std::make_unique<OneShots>(options_, launcher, methods_, counters_, arena_, events, log, ends);
+}
+
+void Dispatcher::expire_one_shots() {
+  if (one_shots_) one_shots_->expire(ipc::now_ns());
+}
+
+void Dispatcher::run_alone(Call& call) {
+  if (one_shots_->enqueue(call)) return;
+  if (call.claim()) finish_outside(call, pool_stopped());
+  call.drop_reference();
 }
 
 void Dispatcher::release_token() {
@@ -277,6 +294,7 @@ void Dispatcher::drain(std::int64_t until_ns) {
     backstop();
     await_progress(until_ns);
   }
+  if (one_shots_) one_shots_->stop(pool_stopped());
   while (counters_.outcomes() < queue_.admitted()) {
     raise_and_help(kClosing);
     await_progress(ipc::kNever);

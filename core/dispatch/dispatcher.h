@@ -35,13 +35,14 @@
 #include "core/dispatch/pending_queue.h"
 #include "core/dispatch/token.h"
 #include "core/dispatch/wake_set.h"
+#include "core/fallback/one_shots.h"
 #include "core/observe/counters.h"
 #include "core/observe/events.h"
 #include "ipc/adaptive_spin.h"
 
 namespace samovar::core {
 
-class Dispatcher final : private Call::Owner {
+class Dispatcher final : private Call::Owner, private OneShots::Ends {
  public:
   // What the supervisor has to be told. Called by whoever has run a turn, under the token: must not wait.
   struct Supervision {
@@ -85,6 +86,10 @@ class Dispatcher final : private Call::Owner {
 
   void backstop();
   void look_for_blocks();  // workers may have released some
+
+  // Once, before the first call: where calls go that the pool cannot run, or all of them.
+  void use_one_shots(const Launcher& launcher, Events& events, const Log& log);
+  void expire_one_shots();
 
   // Starts the thread of Dispatcher::pinned. False: it could not be pinned to `cpu`, and runs wherever the kernel likes.
   bool start_pinned(int cpu);
@@ -149,7 +154,8 @@ class Dispatcher final : private Call::Owner {
   bool spin_on(Call& call);
   bool give_up_if_due(Call& call);           // the caller's own deadline
   void cancelled(Call& call) override;
-  void finish_outside(Call& call, Error error);  // requires: claimed
+  void finish_outside(Call& call, Error error) override;  // requires: claimed
+  void run_alone(Call& call);                             // requires: admitted, queued; as OneShots::enqueue()
   void add_ready(Call* first, Call* last);
 
   // The token.
@@ -158,7 +164,8 @@ class Dispatcher final : private Call::Owner {
   void send_mail(Mail letter);
   void read_mail();
   Error why_barred();
-  void deliver();         // what the duty cycle left in its outbox
+  PendingQueue::Admission admit_alone(Call& call);
+  void deliver(DutyCycle::Outbox& outbox) override;  // what a duty cycle left there
   void release_token();   // and look whether somebody needs it
   void raise(Attention attention);
   void raise_and_help(Attention attention);
@@ -194,6 +201,8 @@ class Dispatcher final : private Call::Owner {
 
   DutyCycle duty_;             // owned by the holder of the token
   ipc::AdaptiveSpin spin_;     // likewise
+
+  std::unique_ptr<OneShots> one_shots_;  // null: Fallback::none
 
   std::mutex mail_mutex_;
   std::vector<Mail> mail_;                    // guarded by mail_mutex_

@@ -76,7 +76,7 @@ std::size_t DutyCycle::send_pending() {
     }
     const int slot = choose_worker(loads_);
     if (slot < 0) {
-      if (barred_ && busy_ == 0) fail_waiting(*barred_);
+      if (barred_ && busy_ == 0) end_waiting();
       break;
     }
     if (!call->claim()) continue;  // its waiter has left this very moment
@@ -400,6 +400,16 @@ void DutyCycle::lose(int index, Journal::Entry& entry, const Death& death, bool 
   counters_.calls_lost.add();
   if (started) breakers_.lost(call.method, error.message);
   give_up(call, std::move(error));
+}
+
+// No worker will run those that wait.
+void DutyCycle::end_waiting() {
+  if (options_.fallback == Fallback::none) return fail_waiting(*barred_);
+  while (Call* call = queue_.front()) {
+    queue_.remove(*call);
+    if (call->asynchronous) forget_deadline(*call);
+    outbox_.stranded.push_back(call);
+  }
 }
 
 void DutyCycle::fail_waiting(const Error& error) {

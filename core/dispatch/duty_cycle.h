@@ -77,9 +77,10 @@ class DutyCycle {
     bool ring = false;            // the sentinel's call is done: ring the epoll
     std::vector<Violation> violations;
     std::vector<Drained> drained;
+    std::vector<Call*> stranded;  // waiting calls that no worker will run, with the dispatcher's reference: for OneShots
 
     void add_ready(Call& call);
-    bool empty() const { return wake.empty() && !ready_first && !ring && violations.empty() && drained.empty(); }
+    bool empty() const { return wake.empty() && !ready_first && !ring && violations.empty() && drained.empty() && stranded.empty(); }
   };
 
   DutyCycle(const Options& options, const Methods& methods, PendingQueue& queue, Breakers& breakers, Counters& counters,
@@ -169,6 +170,7 @@ class DutyCycle {
   bool take_back(int index, std::uint64_t number);
   void ring_workers();
   void lose(int index, Journal::Entry& entry, const Death& death, bool started);
+  void end_waiting();
   void fail_waiting(const Error& error);
   void give_up(Call& call, Error error);  // requires: claimed
   void complete(Call& call);              // requires: claimed, outcome written

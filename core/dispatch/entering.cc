@@ -37,13 +37,15 @@ Result<Call*> Dispatcher::prepare(std::uint32_t method, const Payload& payload, 
     return tl::unexpected(std::move(error));
   }
   Breakers::Probe probe;
-  if (!breakers_.all_closed()) [[unlikely]] {
+  bool alone = !options_.pool_enabled;
+  if (!alone && !breakers_.all_closed()) [[unlikely]] {
     Result<Breakers::Probe> admitted = breakers_.admit(method);
-    if (!admitted) {
+    alone = !admitted && one_shots_;
+    if (!admitted && !alone) {
       counters_.rejected.add();
       return tl::unexpected(std::move(admitted.error()));
     }
-    probe = *admitted;
+    if (admitted) probe = *admitted;
   }
   Call* call = calls_->acquire();
   if (!call) {
@@ -56,6 +58,7 @@ Result<Call*> Dispatcher::prepare(std::uint32_t method, const Payload& payload, 
   call->owner = this;
   call->method = method;
   call->probe = probe;
+  call->alone = alone;
   call->kind = static_cast<ipc::Kind>(payload.kind());
   call->timed = options.timed;
   call->idempotent = options.idempotent;
@@ -79,8 +82,12 @@ Error Dispatcher::refuse(Call& call, Error error) {
 
 Result<void> Dispatcher::admit(Call& call, const CallOptions& options, Batch* batch) {
   for (;;) {
-    PendingQueue::Admission admission = queue_.admit(call.ticket);
+    PendingQueue::Admission admission = call.alone ? admit_alone(call) : queue_.admit(call.ticket);
     if (admission == PendingQueue::Admission::admitted) return {};
+    if (admission == PendingQueue::Admission::barred && one_shots_) {
+      call.alone = true;
+      continue;
+    }
     std::optional<Error> error;
     if (options.stop.stop_requested()) {
       error = call_cancelled(methods_.now().name(call.method));
@@ -98,18 +105,23 @@ Result<void> Dispatcher::admit(Call& call, const CallOptions& options, Batch* ba
   }
 }
 
+PendingQueue::Admission Dispatcher::admit_alone(Call& call) {
+  return one_shots_->has_room() ? queue_.admit_elsewhere(call.ticket) : PendingQueue::Admission::full;
+}
+
 Error Dispatcher::why_barred() {
   const std::lock_guard lock(mail_mutex_);
   return *barred_;
 }
 
 bool Dispatcher::enter_directly(Call& call) {
-  if (options_.dispatcher == samovar::Dispatcher::pinned || !token_.try_acquire()) return false;
+  if (call.alone || options_.dispatcher == samovar::Dispatcher::pinned || !token_.try_acquire()) return false;
   duty_.enter(call);
   return true;
 }
 
 void Dispatcher::enqueue(Call& call) {
+  if (call.alone) [[unlikely]] return run_alone(call);
   while (!queue_.enqueue(call)) {
     // No memory for a block of the inbox: wait for the token and go past it.
     if (!call.claim()) {  // cancelled meanwhile
@@ -211,7 +223,7 @@ Result<Call*> Dispatcher::start(std::uint32_t method, const Payload& payload, co
     }
   }
   duty_.send_pending();
-  if (!duty_.outbox().empty()) deliver();
+  if (!duty_.outbox().empty()) deliver(duty_.outbox());
   release_token();
   backstop_bell_.ring_if_asleep();
   return &call;

@@ -27,11 +27,22 @@ class PendingQueue {
   Admission admit(std::uint64_t& ticket) {
     std::uint64_t word = admitted_.load(std::memory_order_relaxed);
     do {
-      if ((word & (kClosed | kBarred)) != 0) return (word & kClosed) != 0 ? Admission::closed : Admission::barred;
+      if ((word & (kClosed | kBarred)) != 0) [[unlikely]] return (word & kClosed) != 0 ? Admission::closed : Admission::barred;
       // Signed: `word` may be older than what is read here, and less; then the exchange fails.
       if (static_cast<std::int64_t>(word - left_.load(std::memory_order_relaxed)) >= std::int64_t{limit_}) return Admission::full;
     } while (!admitted_.compare_exchange_weak(word, word + 1, std::memory_order_relaxed));
     ticket = word + 1;
+    return Admission::admitted;
+  }
+
+  // The same for a call that will not follow, because it is run elsewhere: it takes no place, and no bar keeps it.
+  Admission admit_elsewhere(std::uint64_t& ticket) {
+    std::uint64_t word = admitted_.load(std::memory_order_relaxed);
+    do {
+      if ((word & kClosed) != 0) return Admission::closed;
+    } while (!admitted_.compare_exchange_weak(word, word + 1, std::memory_order_relaxed));
+    ticket = (word & ~kBarred) + 1;
+    forgo();
     return Admission::admitted;
   }
 
@@ -43,6 +54,7 @@ class PendingQueue {
   void unbar() { admitted_.fetch_and(~kBarred, std::memory_order_seq_cst); }
 
   std::uint64_t admitted() const { return admitted_.load(std::memory_order_relaxed) & ~(kClosed | kBarred); }
+  bool is_closed() const { return (admitted_.load(std::memory_order_relaxed) & kClosed) != 0; }
   bool is_barred() const { return (admitted_.load(std::memory_order_relaxed) & kBarred) != 0; }
   bool is_refusing() const { return (admitted_.load(std::memory_order_relaxed) & (kClosed | kBarred)) != 0; }
   std::uint32_t size() const {

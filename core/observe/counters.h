@@ -44,6 +44,11 @@ struct Counters {
   SharedCounter timed_out_by_waiter;
   SharedCounter cancelled;
   SharedCounter rejected;
+  SharedCounter one_shots;            // processes started for one call
+  SharedCounter replied_alone;        // outcomes of such calls
+  SharedCounter failed_alone;
+  SharedCounter timed_out_alone;
+  SharedCounter lost_alone;
   SharedCounter asynchronous;         // calls with a callback and no outcome yet
   SharedCounter workers_lost;
   SharedCounter workers_killed;       // of them: overdue, wedged or stopped
@@ -52,7 +57,7 @@ struct Counters {
   SharedCounter workers_ready;        // a gauge
 
   std::uint64_t escaped_views() const { return views_escaped.get() - views_returned.get(); }
-  std::uint64_t outcomes() const { return replied.get() + failed_by_dispatcher.get() + failed_by_waiter.get(); }
+  std::uint64_t outcomes() const { return replied.get() + failed_by_dispatcher.get() + failed_by_waiter.get() + replied_alone.get() + failed_alone.get(); }
 };
 
 }  // namespace samovar::core

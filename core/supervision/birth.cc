@@ -26,7 +26,7 @@ bool Supervisor::is_taken(unsigned seat) const {
 }
 
 std::optional<unsigned> Supervisor::vacant_seat() const {
-  for (unsigned seat = 0; seat < options_.workers; ++seat) {
+  for (unsigned seat = 0; seat < seats_; ++seat) {
     if (!is_taken(seat)) return seat;
   }
   return std::nullopt;
@@ -58,7 +58,8 @@ void Supervisor::spawn(std::size_t index, unsigned seat) {
   worker.seat = seat;
   worker.generation = generation_;
   worker.replaces_ns = std::exchange(vacated_ns_[seat], 0);
-  Result<void> launched = launcher_.launch(seat, ++incarnations_, worker.life);
+  worker.oom_kills = oom_kills_.unexplained();
+  Result<void> launched = launcher_.launch(seat, worker.life);
   if (!worker.life.process) return start_failed(index, std::move(launched.error()));
 
   advance(index, WorkerEvent::spawned);
@@ -90,12 +91,7 @@ void Supervisor::read_socket(std::size_t index) {
   if (message && std::holds_alternative<ipc::Ready>(*message) && worker.state == WorkerState::starting) {
     greet_ready(index, std::move(std::get<ipc::Ready>(*message)));
   } else if (message && std::holds_alternative<ipc::StartFailed>(*message)) {
-    auto& failed = std::get<ipc::StartFailed>(*message);
-    Error error = make_error(Category::configuration, Code::module_failed, failed.reason);
-    if (!failed.type.empty()) error.message += ": " + failed.type + ": " + failed.message;
-    error.context.python_type = std::move(failed.type);
-    error.context.traceback = std::move(failed.traceback);
-    worker.failure = std::move(error);  // its exit follows
+    worker.failure = module_failed(std::get<ipc::StartFailed>(*message));  // its exit follows
   } else if (message && std::holds_alternative<ipc::Stacks>(*message)) {
     worker.stacks = std::move(std::get<ipc::Stacks>(*message).text);
     if (worker.state == WorkerState::condemned && advance(index, WorkerEvent::dumped)) kill_now(index);
@@ -184,6 +180,7 @@ void Supervisor::hand_over(std::size_t index) {
     numbers.push_back(found == worker.methods.end() ? std::uint16_t{0}
                                                     : static_cast<std::uint16_t>(found - worker.methods.begin() + 1));
   }
+  worker.attached = true;
   counters_.workers_ready.add();
   dispatcher_->attach({.slot = static_cast<int>(index),
                        .worker = static_cast<int>(worker.seat),

@@ -86,7 +86,8 @@ void Supervisor::bury(std::size_t index) {
   worker.output.finish(
       [&](LogLevel level, std::string_view line) { log_.write(level, "worker " + std::to_string(worker.seat) + ": " + std::string(line)); });
   unwatch(worker.life.process.pidfd());
-  const ExitStatus status = worker.life.process.bury_group();
+  ExitStatus status = worker.life.process.bury_group();
+  status.out_of_memory = status.signal == SIGKILL && worker.state != WorkerState::killed && oom_kills_.explain(worker.oom_kills);
   const std::string how = label(index) + " " + status.to_string();
   const WorkerState died_in = worker.state;
   advance(index, WorkerEvent::exited);
@@ -123,7 +124,7 @@ void Supervisor::bury_served(std::size_t index, std::string how, WorkerState die
     recycled.took = std::chrono::nanoseconds(now_ns - worker.ready_ns);
     events_.tell(std::move(recycled));
   }
-  if (!dispatcher_) return;
+  if (!worker.attached) return;
   counters_.workers_ready.subtract();
   dispatcher_->detach(static_cast<int>(index), {.incarnation = worker.life.number,
                                                 .how = std::move(how),

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "core/errors.h"
+#include "core/supervision/limits.h"
 #include "ipc/clock.h"
 #include "ipc/handshake.h"
 
@@ -25,8 +26,9 @@ Result<void> Launcher::check() const {
   return tl::unexpected(start_refused(ipc::system_error("pidfd_open").value(), "starting a pool"));
 }
 
-Result<void> Launcher::launch(unsigned worker, std::uint64_t number, Incarnation& made) const {
+Result<void> Launcher::launch(unsigned worker, Incarnation& made) const {
   const auto failed = [](const ipc::SystemError& error) { return tl::unexpected(start_refused(error, "starting a worker")); };
+  const std::uint64_t number = incarnations_.fetch_add(1, std::memory_order_relaxed) + 1;
   made = Incarnation{.number = number};
 
   const std::string name = options_.name + "-" + std::to_string(number);
@@ -54,6 +56,7 @@ Result<void> Launcher::launch(unsigned worker, std::uint64_t number, Incarnation
   made.socket = std::move(sockets->first);
   fcntl(made.socket->fd(), F_SETFL, O_NONBLOCK);  // ours alone: each end has its own flags
   if (Result<void> pinned = pin(made.process.pid(), worker); !pinned) return pinned;
+  if (Result<void> limited = limit_worker(made.process.pid(), options_); !limited) return limited;
 
   ipc::Hello hello = made.channel->hello();
   hello.incarnation = number;

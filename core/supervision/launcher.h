@@ -1,7 +1,8 @@
 // Launcher: makes an incarnation of a worker: its channel, its process, and the first message to it.
-// Threads: any; it has no state but what it was made with.
+// Threads: any.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -35,9 +36,9 @@ class Launcher {
   // Whether the system gave what it needs; or why not.
   Result<void> check() const;
 
-  // Starts worker `worker`. Where this fails and `made.process` is set, that runs all the same, without ever getting a Hello: it is the
+  // Starts worker `worker` as an incarnation with a number of its own. Where this fails and `made.process` is set, that runs all the same, without ever getting a Hello: it is the
   // caller's to kill and reap.
-  Result<void> launch(unsigned worker, std::uint64_t number, Incarnation& made) const;
+  Result<void> launch(unsigned worker, Incarnation& made) const;
 
   const std::string& python() const { return plan_.argv[0]; }
 
@@ -47,6 +48,7 @@ class Launcher {
   const Options& options_;
   const LaunchPlan plan_;
   const RequestArena& arena_;
+  mutable std::atomic<std::uint64_t> incarnations_{0};
   const ipc::UniqueFd host_process_;  // a pidfd of this process, for the workers' guards
 };
 

@@ -37,6 +37,7 @@ void Supervisor::look() {
   const std::int64_t now_ns = ipc::now_ns();
   look_due_ns_ = now_ns + health_limits_.beat_ns;
   dispatcher_->report(reports_);
+  dispatcher_->expire_one_shots();
   for (std::size_t i = 0; i < workers_.size(); ++i) {
     if (!takes_or_has_calls(workers_[i].state)) continue;
     const Diagnosis found = look_at(i, now_ns);
@@ -114,7 +115,7 @@ void Supervisor::condemn(std::size_t index, const Diagnosis& found, std::int64_t
 }
 
 void Supervisor::recycle_one(std::int64_t now_ns) {
-  if (reload_ || count(WorkerState::serving) != options_.workers) return;
+  if (reload_ || count(WorkerState::serving) != seats_) return;
   for (std::size_t i = 0; i < workers_.size(); ++i) {
     const Worker& worker = workers_[i];
     if (worker.state != WorkerState::serving) continue;
@@ -126,7 +127,7 @@ void Supervisor::recycle_one(std::int64_t now_ns) {
                                      .age_ns = now_ns - worker.ready_ns,
                                      .memory_bytes = worker.life.channel->pulse().rss_anon_bytes,
                                      .idle_ns = is_idle && calls > 0 ? now_ns - worker.last_call_ns : 0},
-                                    options_.workers);
+                                    seats_);
     if (why) return retire(i, *why);
   }
 }

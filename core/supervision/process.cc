@@ -79,7 +79,10 @@ int spawn_with(const SpawnOptions& options, int socket, int output, pid_t& pid) 
 std::string ExitStatus::to_string() const {
   if (signal) {
     const char* name = sigdescr_np(*signal);
-    return "was killed by signal " + std::to_string(*signal) + (name ? std::string(" (") + name + ")" : "");
+    std::string text = "was killed by signal " + std::to_string(*signal) + (name ? std::string(" (") + name + ")" : "");
+    if (out_of_memory) text += ", by the kernel's out-of-memory killer: give it more memory, or limit it (worker_memory_max)";
+    if (*signal == SIGXCPU) text += ": raise worker_cpu_time_max, or the host's limit (ulimit -t)";
+    return text;
   }
   if (code) return "exited with status " + std::to_string(*code);
   return "ended (status unknown: the host ignores SIGCHLD or reaps its children itself)";

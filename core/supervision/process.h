@@ -29,6 +29,7 @@ struct SpawnOptions {
 struct ExitStatus {
   std::optional<int> code;    // exit code
   std::optional<int> signal;  // or the signal that killed it; neither: unknown, somebody else has reaped it
+  bool out_of_memory = false;  // that signal was the kernel's, which needed its memory
 
   std::string to_string() const;  // "exited with status 3", "was killed by signal 9 (Killed)", "ended (status unknown)"
 };

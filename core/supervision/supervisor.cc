@@ -37,6 +37,7 @@ Supervisor::Supervisor(const Options& options, LaunchPlan plan, Counters& counte
                       .age_ns = options.recycle_age.count(),
                       .memory_bytes = options.recycle_memory,
                       .idle_ns = options.idle_timeout.count()},
+      seats_(options.pool_enabled ? options.workers : 1),
       workers_(options.workers + kSpareSlots),
       vacated_ns_(options.workers),
       restarts_({.intensity = options.restart_intensity,
@@ -56,7 +57,7 @@ Result<std::vector<ipc::Method>> Supervisor::start_workers() {
     return tl::unexpected(start_refused(ipc::system_error("epoll_create1 or eventfd").value(), "starting a pool"));
   }
   if (Result<void> checked = launcher_.check(); !checked) return tl::unexpected(std::move(checked.error()));
-  while (!first_failure_ && count(WorkerState::serving) < options_.workers) {
+  while (!first_failure_ && count(WorkerState::serving) < seats_) {
     fill_seats();
     if (!first_failure_) run_once(next_due_ns());
   }
@@ -70,8 +71,11 @@ Result<std::vector<ipc::Method>> Supervisor::start_workers() {
 void Supervisor::serve(Dispatcher& dispatcher) {
   dispatcher_ = &dispatcher;
   serving_ = true;
+  if (!options_.pool_enabled) seats_ = 0;
   for (std::size_t i = 0; i < workers_.size(); ++i) {
-    if (workers_[i].state == WorkerState::serving) hand_over(i);
+    if (workers_[i].state != WorkerState::serving) continue;
+    if (seats_ > 0) hand_over(i);
+    else begin_stop(i);
   }
   look_due_ns_ = ipc::in(health_limits_.beat_ns);
   arena_.on_trim_expected([this] {

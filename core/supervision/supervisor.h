@@ -34,6 +34,7 @@
 #include "core/observe/log.h"
 #include "core/supervision/health.h"
 #include "core/supervision/launcher.h"
+#include "core/supervision/oom_kills.h"
 #include "core/supervision/recycle_policy.h"
 #include "core/supervision/restart_policy.h"
 #include "core/supervision/worker_output.h"
@@ -62,6 +63,8 @@ class Supervisor {
   // workers that were not replaced yet go on. Not from the supervisor's own thread.
   Result<void> reload();
 
+  const Launcher& launcher() const { return launcher_; }
+
   void kill_worker(const DutyCycle::Violation& violation);
   void worker_drained(DutyCycle::Drained drained);
 
@@ -77,8 +80,10 @@ class Supervisor {
     WorkerOutput output;
     std::vector<ipc::Method> methods;
     std::int64_t due_ns = ipc::kNever;  // start_timeout, or the next step of ending
+    bool attached = false;              // the dispatcher has been told of it
     bool served = false;                // answered its ping: what follows is a life, not a start
     std::int64_t ready_ns = 0;
+    std::uint64_t oom_kills = 0;        // not accounted for when it started
 
     HealthMemory health;
     bool suspected = false;
@@ -162,11 +167,12 @@ class Supervisor {
   const RecycleLimits recycle_limits_;
 
   // Owned by the thread that runs the loop.
+  unsigned seats_;                           // 1 until the methods are known and 0 then, where the pool is switched off
   std::vector<Worker> workers_;              // by slot
   std::vector<std::int64_t> vacated_ns_;     // by seat: since when; 0: never had a worker
   std::vector<ipc::Method> methods_;         // of the pool: the first worker's, and what reloads have added
   RestartPolicy restarts_;
-  std::uint64_t incarnations_ = 0;
+  OomKills oom_kills_;
   std::uint32_t generation_ = 0;
   std::optional<Error> first_failure_;       // of a start; until the pool serves
   std::int64_t quarantined_ns_ = 0;          // since when; 0: it is not

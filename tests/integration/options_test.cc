@@ -105,6 +105,11 @@ std::size_t sleeps_in_calls(Options options, int calls) {
   return static_cast<std::size_t>(after.ru_nvcsw - before.ru_nvcsw);
 }
 
+Value limit_of(Options options, const char* name) {
+  Pool pool = start(std::move(options));
+  return value_of(pool.call("limit_of", text(name)));
+}
+
 // How often a thread of a worker has gone to sleep.
 std::size_t sleeps_of_thread(pid_t worker, std::string_view name) {
   for (const auto& task : std::filesystem::directory_iterator("/proc/" + std::to_string(worker) + "/task")) {
@@ -391,6 +396,25 @@ const std::map<std::string_view, std::function<void()>>& effects() {
          EXPECT_EQ(failures_told("1"), 1u);
          EXPECT_EQ(failures_told("4"), 4u);
        }},
+      {"fallback",
+       [] {
+         const auto second_call = [](const char* fallback) {
+           Folder folder;
+           const Variable marker("SAMOVAR_TEST_MARKER", folder.file("marker"));
+           Options chosen = with("fallback", fallback, with("quarantine_after", "1"));
+           chosen.module = module("fails_later.py");
+           Pool pool = start(chosen);
+           EXPECT_FALSE(pool.call("die", value(1)));
+           return code_of(pool.call("pid"));
+         };
+         EXPECT_EQ(second_call("none"), Code::pool_quarantined);
+         EXPECT_EQ(second_call("oneshot"), Code::module_failed) << "a fresh process says so itself";
+       }},
+      {"pool_enabled",
+       [] {
+         Pool pool = start(with("pool_enabled", "no"));
+         EXPECT_NE(integer(pool.call("pid")), integer(pool.call("pid")));
+       }},
       {"recycle_calls",
        [] {
          Options chosen = with("recycle_calls", "3", with("heartbeat_interval", "5ms"));
@@ -452,6 +476,15 @@ const std::map<std::string_view, std::function<void()>>& effects() {
            return sleeps_of_thread(soon_worker, "samovar-prober") >= 10;
          }));
          EXPECT_EQ(sleeps_of_thread(late_worker, "samovar-prober"), 1u) << "until it is asked for the first time";
+       }},
+      {"worker_memory_max", [] { EXPECT_EQ(limit_of(with("worker_memory_max", "2GiB"), "RLIMIT_DATA"), Value::list({2ll << 30, 2ll << 30})); }},
+      {"worker_descriptors_max", [] { EXPECT_EQ(limit_of(with("worker_descriptors_max", "99"), "RLIMIT_NOFILE"), Value::list({99, 99})); }},
+      {"worker_cpu_time_max", [] { EXPECT_EQ(limit_of(with("worker_cpu_time_max", "1min"), "RLIMIT_CPU"), Value::list({60, 61})); }},
+      {"worker_core_bytes_max", [] { EXPECT_EQ(limit_of(with("worker_core_bytes_max", "4KiB"), "RLIMIT_CORE"), Value::list({4096, 4096})); }},
+      {"worker_nice",
+       [] {
+         Pool pool = start(with("worker_nice", "3"));
+         EXPECT_EQ(integer(pool.call("niceness")), getpriority(PRIO_PROCESS, 0) + 3);
        }},
       {"python",
        [] {

@@ -49,6 +49,39 @@ TEST_F(Supervision, an_overdue_worker_is_killed_after_the_grace_and_others_get_i
   EXPECT_EQ(killed.state, "overdue");
   EXPECT_EQ(killed.pid, pid);
   EXPECT_NE(killed.message.find("kill_grace = 100ms"), std::string::npos) << killed.message;
+  EXPECT_NE(killed.details.find("in busy_loop"), std::string::npos) << killed.details;
+}
+
+TEST_F(Supervision, a_wedged_worker_is_killed_and_its_caller_gets_its_stacks) {
+  chosen.wedged_after = 300ms;
+  Gate gate;
+  Pool pool = start(chosen);
+  const auto begin = Clock::now();
+  const auto reply = pool.call("busy_wedged", text(gate.path()));
+  const auto took = Clock::now() - begin;
+  ASSERT_EQ(code_of(reply), Code::worker_lost);
+  EXPECT_NE(reply.error().message.find("wedged_after = 300ms"), std::string::npos) << reply.error().message;
+  EXPECT_NE(reply.error().context.stacks.find("in busy_wedged"), std::string::npos) << reply.error().context.stacks;
+  EXPECT_NE(reply.error().to_string().find("in busy_wedged"), std::string::npos);
+  EXPECT_GE(took, 300ms);
+  EXPECT_LE(took, 2s);
+  EXPECT_EQ(happenings.of(EventKind::worker_killed).at(0).state, "wedged");
+  EXPECT_TRUE(pool.call("echo"));
+}
+
+TEST_F(Supervision, work_that_only_looks_like_a_hang_is_none) {
+  chosen.wedged_after = 100ms;
+  chosen.stopped_after = 100ms;
+  chosen.kill_grace = 100ms;
+  Pool pool = start(chosen);
+  const pid_t pid = worker_pid(pool);
+  const auto lasts = [&](const char* code) { return pool.call("runs_for", text(code), {.timeout = 20s}); };
+  for (const char* code : {"time.sleep(0.5)", "subprocess.run(['sleep', '0.5'])", "sum(range(20_000_000))",
+                           "hashlib.pbkdf2_hmac('sha256', b'x', b'y', 600_000)", "re.match('(a+)+$', 'a' * 24 + 'b')"}) {
+    EXPECT_TRUE(lasts(code)) << code;
+  }
+  EXPECT_EQ(worker_pid(pool), pid);
+  EXPECT_EQ(happenings.count(EventKind::worker_suspected), 0u);
 }
 
 TEST_F(Supervision, an_overdue_worker_that_comes_back_within_the_grace_goes_on) {

@@ -33,11 +33,19 @@ enum class LogLevel : std::uint8_t { debug, info, warning, error };
 
 SAMOVAR_API std::string_view to_string(LogLevel level);
 
-// Called from the pool's supervisor thread, one line at a time.
+// Called from threads of the pool, one line at a time.
 using LogSink = std::function<void(LogLevel, std::string_view line)>;
 
 // Whether SAMOVAR_* variables outrank what the program sets; see config.h.
 enum class Environment : std::uint8_t { apply, ignore };
+
+// What becomes of calls that the pool cannot run, because it is quarantined or a breaker is open.
+enum class Fallback : std::uint8_t {
+  none,     // they end in an error that says so
+  oneshot,  // each runs in a fresh Python process: slow, with the same results and the same errors
+};
+
+SAMOVAR_API std::string_view to_string(Fallback fallback);
 
 namespace core {
 struct Origins;
@@ -78,6 +86,13 @@ struct Options {
   std::vector<int> worker_cpus{};        // worker i runs on worker_cpus[i % size]; empty: wherever the kernel likes
   int dispatcher_cpu = -1;               // pinned: which core; -1: the last one this process may use
 
+  // What each worker may use; 0: as the host.
+  std::uint64_t worker_memory_max = 0;       // bytes of private memory (RLIMIT_DATA); more is a MemoryError
+  std::uint32_t worker_descriptors_max = 0;  // open files, sockets and so on
+  Duration worker_cpu_time_max{};            // of its life, in whole seconds, rounded up; SIGXCPU ends it then
+  std::uint64_t worker_core_bytes_max = 0;   // of a core dump; 1: none
+  int worker_nice = 0;                       // added to the host's; below 0 needs CAP_SYS_NICE
+
   Duration kill_grace = std::chrono::seconds(5);     // a call may run so long past its deadline before its worker is killed
   Duration wedged_after = std::chrono::seconds(5);   // the GIL not to be had and the main thread not running: killed
   Duration stopped_after = std::chrono::seconds(3);  // stopped by a signal (not by a debugger): killed
@@ -86,6 +101,9 @@ struct Options {
   std::uint32_t restart_intensity = 10;    // workers lost within restart_window; more, and the next restarts wait
   Duration restart_window = std::chrono::seconds(10);
   std::uint32_t quarantine_after = 3;      // starts in a row that failed, with no worker left: calls fail at once until one succeeds
+
+  Fallback fallback = Fallback::none;
+  bool pool_enabled = true;                // false: every call runs in a fresh Python process
 
   // A worker is replaced after so much, drained first, never two at once; the limits of workers are spread. 0: never.
   std::uint64_t recycle_calls = 0;

@@ -15,6 +15,7 @@ struct Stats {
   std::uint64_t workers_killed = 0;   // of them: by the pool, because they were overdue, wedged or stopped
   std::uint64_t workers_recycled = 0;  // incarnations that were drained and ended as planned
   std::uint64_t calls_lost = 0;       // outcomes worker_lost
+  std::uint64_t one_shots = 0;        // Python processes started for one call: see Fallback
   std::uint64_t requeued = 0;         // calls that moved on from a dead worker: unstarted, or idempotent
   std::uint64_t taken_back = 0;       // unstarted calls taken back from a living worker's lane
   std::uint64_t late_replies = 0;     // replies to calls that had their outcome already; dropped

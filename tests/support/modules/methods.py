@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import logging
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -352,6 +354,38 @@ def write_line(path, number):
     os.close(out)
 
 
+# --- what a worker may use ------------------------------------------------------------------------------------------------
+
+
+@samovar.method
+def allocate(size):
+    return len(bytearray(size))
+
+
+@samovar.method
+def hog():
+    """Takes memory until something gives."""
+    kept = []
+    while True:
+        kept.append(os.urandom(1 << 20))
+
+
+@samovar.method
+def open_files(count):
+    files = [open(os.devnull) for _ in range(count)]  # noqa: SIM115
+    return len(files)
+
+
+@samovar.method
+def limit_of(name):
+    return list(resource.getrlimit(getattr(resource, name)))
+
+
+@samovar.method
+def niceness():
+    return os.getpriority(os.PRIO_PROCESS, 0)
+
+
 # --- what keeps a worker busy ---------------------------------------------------------------------------------------------
 
 
@@ -386,10 +420,18 @@ def busy_native(gate):
 
 
 @samovar.method
+def runs_for(code):
+    """Evaluates what takes a while."""
+    eval(code)
+
+
+@samovar.method
 def busy_wedged(gate):
-    """Waits in native code that keeps the GIL: PyDLL calls do not release it."""
+    """Waits for ever in native code that keeps the GIL: for a mutex that it holds. PyDLL calls do not release the GIL."""
     Path(gate + ".here").touch()
-    ctypes.PyDLL(None).usleep(1_000_000_000)
+    mutex = ctypes.create_string_buffer(64)
+    for _ in range(2):
+        ctypes.PyDLL(None).pthread_mutex_lock(mutex)
 
 
 @samovar.method
