@@ -20,6 +20,7 @@
 
 #include <samovar/samovar.h>
 
+#include "tests/stress/stress.h"
 #include "tests/support/channel_view.h"
 #include "tests/support/pools.h"
 #include "tests/support/processes.h"
@@ -45,6 +46,9 @@ struct Script {
 };
 inline void PrintTo(const Script& script, std::ostream* out) { *out << script.name; }
 inline constexpr std::uint32_t kInlineBytes = 128;
+
+// The timeout of calls that are not to pass it: longer than a test is patient, and where a soak runs beside much else, than any step.
+inline Duration no_deadline() { return for_soak<Duration>(std::chrono::seconds(25), std::chrono::minutes(10)); }
 
 // An instruction at which to stop, counted from where the worker wakes.
 struct Point {
