@@ -30,7 +30,8 @@ Dispatcher::Dispatcher(const Options& options, MethodTable methods, Counters& co
       calls_(CallPool::create()),
       queue_(options.queue_limit),
       breakers_(options, methods_, events),
-      duty_(options, methods_, queue_, breakers_, counters, arena),
+      call_events_(methods_),
+      duty_(options, methods_, queue_, breakers_, call_events_, counters, arena),
       spin_(options.spin_max.count()) {}
 
 Dispatcher::~Dispatcher() {

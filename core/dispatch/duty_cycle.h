@@ -21,6 +21,7 @@
 #include "core/dispatch/method_table.h"
 #include "core/dispatch/pending_queue.h"
 #include "core/dispatch/placement.h"
+#include "core/observe/call_events.h"
 #include "core/observe/counters.h"
 #include "ipc/channel.h"
 
@@ -54,8 +55,8 @@ class DutyCycle {
     bool empty() const { return wake.empty() && !ready_first && !ring && violations.empty(); }
   };
 
-  DutyCycle(const Options& options, const MethodTable& methods, PendingQueue& queue, Breakers& breakers, Counters& counters,
-            RequestArena& arena);
+  DutyCycle(const Options& options, const MethodTable& methods, PendingQueue& queue, Breakers& breakers, CallEvents& call_events,
+            Counters& counters, RequestArena& arena);
 
   // One turn. Returns how many calls and responses moved.
   std::size_t run();
@@ -129,7 +130,8 @@ class DutyCycle {
   bool take_back(int index, std::uint64_t number);
   void ring_workers();
   void lose(int index, Journal::Entry& entry, const Death& death, bool started);
-  void give_up(Call& call, Error error);  // requires: claimed
+  void give_up(Call& call, Error error);    // requires: claimed
+  void give_up_at_deadline(Call& call, bool sent);  // likewise
   void complete(Call& call);              // requires: claimed, outcome written
   void release(Call& call);               // drops the dispatcher's reference
   void drop_done(Call& call);                       // from the queue
@@ -143,6 +145,7 @@ class DutyCycle {
   const MethodTable& methods_;
   PendingQueue& queue_;
   Breakers& breakers_;
+  CallEvents& call_events_;
   Counters& counters_;
   RequestArena& arena_;
   Outbox outbox_;

@@ -77,7 +77,11 @@ void Supervisor::serve(Dispatcher& dispatcher) {
     trim_expected_.store(true);
     bell_.ring();
   });
-  thread_ = std::thread([this] { run(); });
+  tell_due_ns_ = in(options_.heartbeat_interval);
+  thread_ = std::thread([this] {
+    run();
+    tell_of_calls();
+  });
 }
 
 void Supervisor::stop() {
@@ -156,7 +160,7 @@ void Supervisor::handle(Source source, std::size_t index) {
 }
 
 std::int64_t Supervisor::next_due_ns() const {
-  std::int64_t due_ns = trim_due_ns_;
+  std::int64_t due_ns = std::min(trim_due_ns_, tell_due_ns_);
   for (const Worker& worker : workers_) due_ns = std::min(due_ns, worker.due_ns);
   return due_ns;
 }
@@ -167,6 +171,10 @@ void Supervisor::run_timers() {
     if (counters_.escaped_views() > 0) dispatcher_->look_for_blocks();
     const bool again = arena_.trim() || counters_.escaped_views() > 0;
     trim_due_ns_ = again ? in(options_.arena_trim_delay) : ipc::kNever;
+  }
+  if (tell_due_ns_ <= now_ns) {
+    tell_of_calls();
+    tell_due_ns_ = in(options_.heartbeat_interval);
   }
   for (std::size_t i = 0; i < workers_.size(); ++i) {
     if (workers_[i].due_ns > now_ns) continue;
@@ -494,6 +502,11 @@ bool Supervisor::advance(std::size_t index, WorkerEvent event) {
   const std::optional<WorkerState> state = next(worker.state, event);
   if (state) worker.state = *state;
   return state.has_value();
+}
+
+void Supervisor::tell_of_calls() {
+  events_.tell_posted();
+  dispatcher_->call_events().tell(events_);
 }
 
 bool Supervisor::none_left() const {

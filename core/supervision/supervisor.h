@@ -94,6 +94,7 @@ class Supervisor {
   bool advance(std::size_t index, WorkerEvent event);
   void hand_over(std::size_t index);
   bool none_left() const;
+  void tell_of_calls();
 
   bool watch(int fd, Source source, std::size_t index);
   void unwatch(int fd);
@@ -117,6 +118,7 @@ class Supervisor {
   std::optional<Error> first_failure_;
   std::int64_t traffic_seen_ns_ = 0;
   std::int64_t trim_due_ns_ = ipc::kNever;  // of the request arena
+  std::int64_t tell_due_ns_ = ipc::kNever;  // of calls
   bool serving_ = false;
   Dispatcher* dispatcher_ = nullptr;
 
