@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -113,11 +114,13 @@ class Measuring {
   // Calls `method`, and kills its worker when that is busy. Returns when it was killed, and when call() returned.
   struct Killed {
     std::int64_t at_ns;
+    std::int64_t dead_ns;
     std::int64_t told_ns;
   };
   Made<Killed> kill_busy(const char* method) {
     const auto pid = worker_pid(pool_);
     if (!pid) return tl::unexpected(pid.error());
+    const ipc::UniqueFd process(static_cast<int>(syscall(SYS_pidfd_open, *pid, 0)));
     Killed killed{};
     bool busy = false;
     std::jthread killer([&] {
@@ -125,6 +128,9 @@ class Measuring {
       std::this_thread::sleep_for(kRest);
       killed.at_ns = ipc::now_ns();
       kill(*pid, SIGKILL);
+      pollfd ended{.fd = process.get(), .events = POLLIN, .revents = 0};
+      poll(&ended, 1, kBusyLimitMs);
+      killed.dead_ns = ipc::now_ns();
     });
     const Result<Reply> reply = pool_.call(method, text(busy_.path()), {.timeout = seconds(60)});
     killed.told_ns = ipc::now_ns();
@@ -143,6 +149,7 @@ class Measuring {
       const Result<Reply> next = pool_.call("noop", text("next"));
       const std::int64_t replied_ns = ipc::now_ns();
       if (!next) return tl::unexpected("after a kill: " + next.error().to_string());
+      figures_.kill_to_death.add(killed->dead_ns - killed->at_ns);
       figures_.kill_to_error.add(killed->told_ns - killed->at_ns);
       figures_.kill_to_next_reply.add(replied_ns - killed->at_ns);
     }

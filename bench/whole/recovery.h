@@ -22,6 +22,7 @@ struct RecoverySettings {
 
 // From the instant before kill(), nanoseconds. The pool has one worker, which is not pinned, and default options.
 struct Recovery {
+  Histogram kill_to_death;       // to its pidfd's polling readable in another thread: what the kernel takes, the floor of the next
   Histogram kill_to_error;       // to the return of call(), whose worker was busy with it
   Histogram kill_to_error_1gb;   // likewise, with 1 GiB to be unmapped
   Histogram kill_to_next_reply;  // to the reply of the call that follows: another worker has started

@@ -154,6 +154,7 @@ Json to_json(const Figures& f) {
   json["throughput_per_s"] = number(f.throughput.best(), 0);
   json["floor_throughput_per_s"] = number(f.floor_throughput.best(), 0);
   json["idle_cpu_fraction"] = f.idle ? number(f.idle->cpu_fraction, 6) : Json(nullptr);
+  json["kill_to_death_ns"] = quantiles(f, &Recovery::kill_to_death);
   json["kill_to_error_ns"] = quantiles(f, &Recovery::kill_to_error);
   json["kill_to_error_1gb_ns"] = quantiles(f, &Recovery::kill_to_error_1gb);
   json["kill_to_next_reply_ns"] = quantiles(f, &Recovery::kill_to_next_reply);

@@ -94,6 +94,7 @@ void recovery_rows(std::string& out, const Recovery& r) {
     line(out, "  %-26s %9s %9s %9s %9llu", name, shown(h.quantile(0.5) / 1e6, 3).c_str(), shown(h.quantile(0.99) / 1e6, 3).c_str(),
          shown(h.quantile(1) / 1e6, 3).c_str(), static_cast<unsigned long long>(h.count()));
   };
+  row("SIGKILL, dead by its pidfd", r.kill_to_death);
   row("SIGKILL, its caller's error", r.kill_to_error);
   row("the same, with 1 GiB", r.kill_to_error_1gb);
   row("SIGKILL, the next reply", r.kill_to_next_reply);
