@@ -91,7 +91,7 @@ struct Told {
   std::uint32_t checksum() const;      // of the argument, as steps.py has it
   std::string describe();              // "call 17: a reply from process 4711"
   std::optional<Code> error();         // of its outcome; nothing where it is a reply, or is to come
-  std::optional<pid_t> replied_by();   // and the reply is right; nothing where it is none
+  std::optional<pid_t> replied_by();   // the process that says it did; nothing where the outcome is no reply
   bool is_right();                     // an outcome, and if a reply, then one that fits the argument
 };
 
@@ -102,9 +102,10 @@ class Stage {
   // The worker stops, where it sleeps, and the calls of the script are put into its lane, with this `timeout` and `idempotent`.
   void set(Duration timeout, bool idempotent);
 
-  void begin();                          // forgets the calls and notes of what was before; set() does
-  void kill_worker();                    // not under the tracer
-  void send_all(Duration timeout, bool idempotent);  // the calls of the script
+  // What set() does, apart: forgets the calls and notes of what was before; sends the calls of the script.
+  void begin();
+  void send_all(Duration timeout, bool idempotent);
+  void kill_worker();
 
   // Steps to `point`. False: the script was over before; the worker stands at its end.
   bool step_to(Point point);
