@@ -38,6 +38,7 @@ Made<Pool> start_pool(const PoolSettings& settings) {
   options.module = bench_directory() + "/whole/noop.py";
   options.name = "samovar-bench";
   options.workers = settings.workers;
+  options.restart_intensity = 1'000'000;  // bench recovery kills workers for a living
   options.dispatcher = Dispatcher::caller;
   options.prefetch = settings.prefetch;
   options.python = settings.python;
