@@ -32,7 +32,8 @@ Dispatcher::Dispatcher(const Options& options, MethodTable methods, Counters& co
       breakers_(options, methods_.now(), events),
       call_events_(methods_),
       duty_(options, methods_, queue_, breakers_, call_events_, counters, arena),
-      spin_(options.spin_max.count()) {}
+      spin_(options.spin_max.count()),
+      reports_(options.workers + kSpareSlots) {}
 
 Dispatcher::~Dispatcher() {
   one_shots_.reset();

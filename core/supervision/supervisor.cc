@@ -77,6 +77,7 @@ void Supervisor::serve(Dispatcher& dispatcher) {
     if (seats_ > 0) hand_over(i);
     else begin_stop(i);
   }
+  reports_.resize(workers_.size());  // looks allocate nothing
   look_due_ns_ = ipc::in(health_limits_.beat_ns);
   arena_.on_trim_expected([this] {
     trim_expected_.store(true);
