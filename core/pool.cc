@@ -146,7 +146,11 @@ std::size_t Pool::poll() { return state_->dispatcher->poll(); }
 int Pool::completion_fd() const { return state_->wake_set->completion_fd(); }
 
 void Pool::drain(Duration timeout) {
+  const std::int64_t began_ns = ipc::now_ns();
   state_->dispatcher->drain(ipc::in(timeout.count()));
+  Event drained{.kind = EventKind::pool_drained, .message = "every accepted call has its outcome; the workers are ended"};
+  drained.took = std::chrono::nanoseconds(ipc::now_ns() - began_ns);
+  state_->events.post(std::move(drained));
   state_->supervisor.stop();
 }
 

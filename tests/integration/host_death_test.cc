@@ -86,6 +86,22 @@ TEST(HostDeaths, while_its_workers_start_ends_them_too) {
   EXPECT_TRUE(wait_until([&] { return !is_alive(workers[0]); }, 1000ms));
 }
 
+TEST(HostDeaths, by_exit_inside_a_callback_ends_all_workers_though_the_pool_is_static) {
+  ChildHost host([](const ChildHost::Say& say) {
+    static Pool pool = start(options());  // exit() destroys it, below the callback that called
+    say(std::to_string(worker_pid(pool)));
+    static Gate gate;
+    (void)pool.submit("wait_at", text(gate.path()), [](Result<Reply>) {});  // still runs then
+    (void)pool.submit("echo", {}, [](Result<Reply>) { exit(0); });
+    gate.open();
+    while (true) pool.poll();
+  });
+  const auto pid = host.hear();
+  ASSERT_TRUE(pid);
+  EXPECT_EQ(host.exit_status(), 0);
+  EXPECT_TRUE(wait_until([&] { return !is_alive(static_cast<pid_t>(std::stol(*pid))); }, 1s));
+}
+
 TEST(HostDeaths, by_exit_without_destroying_the_pool_ends_all_workers) {
   std::vector<pid_t> workers;
   {

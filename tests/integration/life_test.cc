@@ -208,6 +208,17 @@ TEST(Drain, answers_threads_that_wait_in_call) {
   EXPECT_EQ(stopped, 4);
 }
 
+TEST(Drain, is_told_once_all_calls_have_their_outcome) {
+  Happenings happenings;
+  Options chosen = options();
+  chosen.on_event = happenings.hook();
+  Pool pool = start(chosen);
+  ASSERT_TRUE(pool.call("echo"));
+  pool.drain(1s);
+  EXPECT_EQ(happenings.count(EventKind::pool_drained), 1u);
+  EXPECT_EQ(happenings.count(EventKind::worker_lost), 0u);
+}
+
 TEST(Drain, twice_is_no_harm) {
   Pool pool = start(options());
   pool.drain(1s);

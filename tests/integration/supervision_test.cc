@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <fstream>
 #include <string>
 #include <thread>
 
@@ -16,6 +17,11 @@ namespace {
 
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
+
+std::string read_text(const std::string& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
 
 class Supervision : public testing::Test {
  protected:
@@ -82,6 +88,16 @@ TEST_F(Supervision, work_that_only_looks_like_a_hang_is_none) {
   }
   EXPECT_EQ(worker_pid(pool), pid);
   EXPECT_EQ(happenings.count(EventKind::worker_suspected), 0u);
+}
+
+TEST_F(Supervision, the_children_of_a_worker_that_is_killed_go_with_it) {
+  chosen.kill_grace = 10ms;
+  Gate gate;
+  Pool pool = start(chosen);
+  EXPECT_EQ(code_of(pool.call("with_child", text(gate.path()), {.timeout = 1s})), Code::deadline_exceeded);
+  const auto child = static_cast<pid_t>(std::stol(read_text(gate.path() + ".child")));
+  ASSERT_TRUE(happenings.have(EventKind::worker_restarted));
+  EXPECT_TRUE(wait_until([&] { return !is_alive(child); }));
 }
 
 TEST_F(Supervision, an_overdue_worker_that_comes_back_within_the_grace_goes_on) {
