@@ -56,7 +56,10 @@ Error system_failure(const ipc::SystemError& error, std::string_view doing) {
 
 Error start_refused(const ipc::SystemError& error, std::string_view doing) {
   Error refused = system_failure(error, doing);
-  if (error.error == ENOSYS || error.error == EINVAL) refused.code = Code::unsupported_system;
+  if (error.error == ENOSYS || error.error == EINVAL) {
+    refused.category = Category::configuration;
+    refused.code = Code::unsupported_system;
+  }
   return refused;
 }
 
@@ -117,7 +120,9 @@ Error no_pages(const ipc::SystemError& cause, std::uint64_t bytes) {
 Error unknown_method(std::string_view name, std::string_view nearest, std::string_view module) {
   std::string message = quoted(module) + " has no method " + quoted(name);
   if (!nearest.empty()) message += "; did you mean " + quoted(nearest) + "?";
-  return make_error(Category::request, Code::unknown_method, std::move(message));
+  Error error = make_error(Category::request, Code::unknown_method, std::move(message));
+  error.context.method = name;
+  return error;
 }
 
 Error wrong_arity(const ipc::Method& method, std::size_t arguments) {
@@ -135,7 +140,9 @@ Error wrong_arity(const ipc::Method& method, std::size_t arguments) {
       message += " to " + std::to_string(method.positional_max);
     }
   }
-  return make_error(Category::request, Code::invalid_payload, std::move(message));
+  Error error = make_error(Category::request, Code::invalid_payload, std::move(message));
+  error.context.method = method.name;
+  return error;
 }
 
 Error module_failed(const ipc::StartFailed& failed) {

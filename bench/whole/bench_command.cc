@@ -20,7 +20,7 @@ void add_bench(CLI::App& app, int& exit_status) {
   bench->add_flag("--json", arguments->json, "One JSON object on stdout; progress on stderr");
   bench->add_flag("--quick", arguments->quick, "End within 40 s instead of a few minutes; noisier");
   bench->add_option("--python", arguments->python, "Interpreter of the workers and of the peers");
-  bench->add_option("--only", arguments->only, "Sections to run, with commas between; the others' figures are null")
+  bench->add_option("sections,--only", arguments->only, "Sections to run, with commas or spaces between; the others' figures are null")
       ->delimiter(',')
       ->check(CLI::IsMember(kSections));
   bench->footer("What each number means, and what it does not: bench/README.md");

@@ -42,6 +42,8 @@ Made<Pool> start_pool(const PoolSettings& settings) {
   options.prefetch = settings.prefetch;
   options.python = settings.python;
   options.worker_cpus = settings.worker_cpus;
+  options.on_event = settings.on_event;
+  options.log = settings.log;
   options.log_level = LogLevel::warning;
   auto pool = Pool::start(std::move(options));
   if (!pool) return tl::unexpected(pool.error().to_string());

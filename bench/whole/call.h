@@ -20,6 +20,8 @@ struct PoolSettings {
   unsigned workers = 1;
   std::uint32_t prefetch = 0;    // 0: the default
   std::vector<int> worker_cpus;  // empty: wherever the kernel likes
+  EventHook on_event{};
+  LogSink log{};                 // empty: to stderr
 };
 
 // A pool of noop.py, caller dispatch, everything else as it is by default.

@@ -1,5 +1,6 @@
 """The methods that `samovar bench` calls. `noop` is what every peer runs, too: it returns its argument."""
 
+import ctypes
 import os
 import platform
 import zlib
@@ -30,3 +31,31 @@ def pid():
 @samovar.method
 def python_version():
     return platform.python_version()
+
+
+# --- what `samovar bench recovery` does harm to ---------------------------------------------------------------------------
+
+
+@samovar.method
+def spin(busy):
+    say(busy)
+    while True:
+        pass
+
+
+@samovar.method
+def hoard(size):
+    global hoarded
+    hoarded = bytearray(b"x") * size  # written, so that it is memory
+
+
+@samovar.method
+def wedge(busy):
+    """Sleeps in native code that keeps the GIL."""
+    say(busy)
+    ctypes.PyDLL(None).sleep(1000)
+
+
+def say(fifo):
+    with open(fifo, "wb") as out:
+        out.write(b"!")

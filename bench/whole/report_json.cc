@@ -118,6 +118,15 @@ Json churn_json(const Figures& f) {
           {"window_s", f.churn->window.count()}};
 }
 
+Json quantiles(const Figures& f, Histogram Recovery::* figure) {
+  const Histogram none;
+  const Histogram& histogram = f.recovery ? (*f.recovery).*figure : none;
+  return {{"p50", number(histogram.quantile(0.5), 0)},
+          {"p99", number(histogram.quantile(0.99), 0)},
+          {"max", number(histogram.quantile(1), 0)},
+          {"samples", histogram.count()}};
+}
+
 Json flow_json(const FlowEntry& entry) {
   Json json{{"typical_per_s", number(median(entry.per_second), 0)}, {"rounds", entry.per_second.size()}};
   if (!entry.error.empty()) json["error"] = entry.error;
@@ -145,6 +154,12 @@ Json to_json(const Figures& f) {
   json["throughput_per_s"] = number(f.throughput.best(), 0);
   json["floor_throughput_per_s"] = number(f.floor_throughput.best(), 0);
   json["idle_cpu_fraction"] = f.idle ? number(f.idle->cpu_fraction, 6) : Json(nullptr);
+  json["kill_to_death_ns"] = quantiles(f, &Recovery::kill_to_death);
+  json["kill_to_error_ns"] = quantiles(f, &Recovery::kill_to_error);
+  json["kill_to_error_1gb_ns"] = quantiles(f, &Recovery::kill_to_error_1gb);
+  json["kill_to_next_reply_ns"] = quantiles(f, &Recovery::kill_to_next_reply);
+  json["stop_detect_ns"] = f.recovery && f.recovery->stop_detect ? Json(f.recovery->stop_detect->count()) : Json(nullptr);
+  json["wedge_detect_ns"] = f.recovery && f.recovery->wedge_detect ? Json(f.recovery->wedge_detect->count()) : Json(nullptr);
   json["wake_rtt_ns"] = percentiles(f.parked_call);
   json["futex_floor_rtt_ns"] = percentiles(f.futex_floor);
   json["peers"] = peers_json(f);

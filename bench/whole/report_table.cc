@@ -87,6 +87,24 @@ void peer_rows(std::string& out, const Figures& f) {
   }
 }
 
+void recovery_rows(std::string& out, const Recovery& r) {
+  line(out, "\n%-28s %9s %9s %9s %9s", "recovery, ms", "p50", "p99", "max", "kills");
+  const auto row = [&](const char* name, const Histogram& h) {
+    if (h.count() == 0) return;
+    line(out, "  %-26s %9s %9s %9s %9llu", name, shown(h.quantile(0.5) / 1e6, 3).c_str(), shown(h.quantile(0.99) / 1e6, 3).c_str(),
+         shown(h.quantile(1) / 1e6, 3).c_str(), static_cast<unsigned long long>(h.count()));
+  };
+  row("SIGKILL, dead by its pidfd", r.kill_to_death);
+  row("SIGKILL, its caller's error", r.kill_to_error);
+  row("the same, with 1 GiB", r.kill_to_error_1gb);
+  row("SIGKILL, the next reply", r.kill_to_next_reply);
+  const auto suspected = [](const std::optional<std::chrono::nanoseconds>& took) {
+    return took ? shown(static_cast<double>(took->count()) / 1e6, 0) + " ms" : std::string("not");
+  };
+  line(out, "  a stopped worker is suspected after: %s; one that is wedged: %s", suspected(r.stop_detect).c_str(),
+       suspected(r.wedge_detect).c_str());
+}
+
 void verdict_rows(std::string& out, const Figures& f) {
   const std::vector<Verdict> verdicts = judge(f);
   if (std::all_of(verdicts.begin(), verdicts.end(), [](const Verdict& v) { return std::isnan(v.value); })) return;
@@ -157,6 +175,7 @@ std::string to_table(const Figures& f) {
     line(out, "  the arena held %.0f MiB after a quarter of the time, %.0f MiB at the end", mib(f.churn->resident_quarter),
          mib(f.churn->resident_end));
   }
+  if (f.recovery) recovery_rows(out, *f.recovery);
   if (f.idle) {
     line(out, "\nidle pool of 4 workers, %lld s right after load (%.0f calls/s at %.2f cores)",
          static_cast<long long>(f.idle_window.count()), f.idle->loaded_calls_per_s, f.idle->loaded_cpu_fraction);

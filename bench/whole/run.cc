@@ -33,15 +33,16 @@ constexpr std::uint32_t kFlowPrefetch = 64;
 constexpr std::size_t kFlowWindow = 256;
 constexpr std::size_t kWakeTripsPerRound = 20;
 constexpr std::size_t kPeerTripsPerRound = 100;
+constexpr std::size_t kQuickKills = 20, kQuickKills1gb = 2;
 
 struct Budgets {
   milliseconds trips, interfaces, large, flow, wake, peers, peers_unpinned, load;
-  seconds churn, idle;
+  seconds churn, recovery, idle;  // of recovery: what it takes where nothing hangs
 };
 constexpr Budgets kFull{seconds(40), seconds(15), seconds(10),        seconds(15), seconds(25),
-                        seconds(30), seconds(10), milliseconds(2000), seconds(60), seconds(30)};
+                        seconds(30), seconds(10), milliseconds(2000), seconds(60), seconds(60), seconds(30)};
 constexpr Budgets kQuick{seconds(4), seconds(2), seconds(2),        seconds(2), seconds(3),
-                         seconds(3), seconds(1), milliseconds(500), seconds(4), seconds(10)};
+                         seconds(3), seconds(1), milliseconds(500), seconds(4), seconds(5), seconds(10)};
 
 class IgnoredSigpipe {
  public:
@@ -71,7 +72,8 @@ class Bench {
     }
     measure_unpinned_peers();
     measure_churning();
-    end();  // an idle pool is measured alone
+    end();  // the pools that are left are measured alone
+    measure_recovering();
     measure_idle_pool();
     return {};
   }
@@ -297,6 +299,20 @@ class Bench {
         if (figure.name == entry.name) keep(figure.unpinned.emplace(), entry);
       }
     }
+  }
+
+  void measure_recovering() {
+    if (!wanted("recovery")) return;
+    announce("recovery: killed, stopped and wedged workers", budgets_.recovery);
+    RecoverySettings recovering{.python = settings_.python};
+    if (settings_.length == Length::quick) {
+      const seconds suspicion_max(settings_.only.empty() ? 0 : 10);  // a quick run of everything has no time to wait for suspicion
+      recovering = {.python = settings_.python, .kills = kQuickKills, .kills_1gb = kQuickKills1gb, .suspicion_max = suspicion_max};
+    }
+    auto recovery = measure_recovery(recovering);
+    if (!recovery) return fail("recovery", recovery.error());
+    for (const std::string& failure : recovery->failures) fail("recovery", failure);
+    figures_.recovery = std::move(*recovery);
   }
 
   void measure_idle_pool() {

@@ -78,6 +78,17 @@ std::vector<Verdict> judge(const Figures& f) {
                       .bar = 20,
                       .aim = 30,
                       .better = Verdict::Better::higher});
+  const auto recovery = [&](const char* key, const char* title, Histogram Recovery::* figure, double quantile, double bar, double aim) {
+    verdicts.push_back({.key = key,
+                        .title = title,
+                        .value = f.recovery ? ((*f.recovery).*figure).quantile(quantile) / 1e6 : kNothing,
+                        .by_rounds = kNothing,
+                        .bar = bar,
+                        .aim = aim});
+  };
+  recovery("kill_to_error_p50_ms", "SIGKILL to its caller's error, ms", &Recovery::kill_to_error, 0.5, 2, 0.6);
+  recovery("kill_to_error_p99_ms", "the same, p99, ms", &Recovery::kill_to_error, 0.99, 10, 3);
+  recovery("kill_to_next_reply_ms", "SIGKILL to the next reply, ms", &Recovery::kill_to_next_reply, 0.5, 400, 150);
   verdicts.push_back({.key = "idle_cpu_percent",
                       .title = "CPU of an idle pool of 4, %",
                       .value = f.idle ? f.idle->cpu_fraction * 100 : kNothing,

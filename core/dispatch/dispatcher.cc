@@ -30,7 +30,8 @@ Dispatcher::Dispatcher(const Options& options, MethodTable methods, Counters& co
       calls_(CallPool::create()),
       queue_(options.queue_limit),
       breakers_(options, methods_.now(), events),
-      duty_(options, methods_, queue_, breakers_, counters, arena),
+      call_events_(methods_),
+      duty_(options, methods_, queue_, breakers_, call_events_, counters, arena),
       spin_(options.spin_max.count()) {}
 
 Dispatcher::~Dispatcher() {
@@ -197,7 +198,7 @@ void Dispatcher::deliver(DutyCycle::Outbox& outbox) {
 
 void Dispatcher::use_one_shots(const Launcher& launcher, Events& events, const Log& log) {
   OneShots::Ends& ends = *this;
-  one_shots_ = std::make_unique<OneShots>(options_, launcher, methods_, counters_, arena_, events, log, ends);
+  one_shots_ = std::make_unique<OneShots>(options_, launcher, methods_, counters_, call_events_, arena_, events, log, ends);
 }
 
 void Dispatcher::expire_one_shots() {

@@ -36,6 +36,7 @@
 #include "core/dispatch/token.h"
 #include "core/dispatch/wake_set.h"
 #include "core/fallback/one_shots.h"
+#include "core/observe/call_events.h"
 #include "core/observe/counters.h"
 #include "core/observe/events.h"
 #include "ipc/adaptive_spin.h"
@@ -103,6 +104,7 @@ class Dispatcher final : private Call::Owner, private OneShots::Ends {
 
   const MethodTable& methods() const { return methods_.now(); }
   const Breakers& breakers() const { return breakers_; }
+  CallEvents& call_events() { return call_events_; }  // for the supervisor to tell
   std::uint32_t queued() const { return queue_.size(); }
   std::uint64_t accepted() const { return queue_.admitted(); }
 
@@ -192,6 +194,7 @@ class Dispatcher final : private Call::Owner, private OneShots::Ends {
   Waiters waiters_;
   PendingQueue queue_;
   Breakers breakers_;
+  CallEvents call_events_;
   std::atomic<std::uint32_t> attention_{0};
   std::atomic<bool> armed_{false};          // a poller sleeps, or is about to, on completion_fd()
   std::atomic<bool> pinned_asleep_{false};

@@ -21,12 +21,13 @@ void DutyCycle::Outbox::add_ready(Call& call) {
   ready_last = &call;
 }
 
-DutyCycle::DutyCycle(const Options& options, const Methods& methods, PendingQueue& queue, Breakers& breakers, Counters& counters,
-                     RequestArena& arena)
+DutyCycle::DutyCycle(const Options& options, const Methods& methods, PendingQueue& queue, Breakers& breakers,
+                     CallEvents& call_events, Counters& counters, RequestArena& arena)
     : options_(options),
       methods_(methods),
       queue_(queue),
       breakers_(breakers),
+      call_events_(call_events),
       counters_(counters),
       arena_(arena),
       loads_(options.workers + kSpareSlots) {
@@ -136,10 +137,20 @@ bool DutyCycle::send(int index, Call& call) {
 void DutyCycle::give_up(Call& call, Error error) {
   error.context.method = methods_.now().name(call.method);
   error.context.attempts = call.attempts;
+  if (error.context.worker < 0) error.context.worker = call.worker;
+  if (call.deaths > 0) error.context.started = true;
+  if (error.context.started) error.context.retryable = false;
   if (call.probe) breakers_.probe_ended(call.method, call.probe, &error);
   call.error.emplace(std::move(error));
   counters_.failed_by_dispatcher.add();
   complete(call);
+}
+
+void DutyCycle::give_up_at_deadline(Call& call, bool sent) {
+  counters_.timed_out_by_dispatcher.add();
+  call_events_.timed_out(call.method);
+  call.timed_out = true;
+  give_up(call, deadline_exceeded(methods_.now().name(call.method), sent));
 }
 
 void DutyCycle::complete(Call& call) {
@@ -230,11 +241,8 @@ void DutyCycle::expire(std::int64_t now_ns) {
     if (call->deadline_ns > now_ns) {
       earliest_due_ns_ = std::min(earliest_due_ns_, call->deadline_ns);
     } else if (call->claim()) {
-      const bool sent = call->attempts > 0;
-      counters_.timed_out_by_dispatcher.add();
-      call->timed_out = true;
       call->add_reference();  // of queue or journal, until sweep() or the response; complete() drops one
-      give_up(*call, deadline_exceeded(methods_.now().name(call->method), sent));
+      give_up_at_deadline(*call, call->attempts > 0);
     } else {
       forget_deadline(*call);  // cancelled by its stop_token
     }
@@ -267,14 +275,6 @@ void DutyCycle::drop_done(Call& call) {
   queue_.remove(call);
   if (call.deaths > 0 && call.timed_out) breakers_.unanswered(call.method);  // between two attempts
   release(call);
-}
-
-// What lies behind others when its deadline passes has not failed: it says "skipped" or "expired". What has begun is told here where the
-// deadline passes while it runs; where the response or the death comes first, or the worker begins late, they tell.
-void DutyCycle::tell_if_unanswered(Journal::Entry& entry) {
-  if (entry.told || !entry.call->is_done() || !entry.call->timed_out) return;
-  entry.told = true;
-  breakers_.unanswered(entry.call->method);
 }
 
 void DutyCycle::take_back_for_idle(std::int64_t now_ns) {

@@ -21,6 +21,7 @@
 #include "core/dispatch/method_table.h"
 #include "core/dispatch/pending_queue.h"
 #include "core/dispatch/placement.h"
+#include "core/observe/call_events.h"
 #include "core/observe/counters.h"
 #include "ipc/channel.h"
 
@@ -83,8 +84,8 @@ class DutyCycle {
     bool empty() const { return wake.empty() && !ready_first && !ring && violations.empty() && drained.empty() && stranded.empty(); }
   };
 
-  DutyCycle(const Options& options, const Methods& methods, PendingQueue& queue, Breakers& breakers, Counters& counters,
-            RequestArena& arena);
+  DutyCycle(const Options& options, const Methods& methods, PendingQueue& queue, Breakers& breakers, CallEvents& call_events,
+            Counters& counters, RequestArena& arena);
 
   // One turn. Returns how many calls and responses moved.
   std::size_t run();
@@ -162,7 +163,7 @@ class DutyCycle {
   const char* accept(Slot& slot, const Journal::Entry& entry, ipc::Response& response);  // what is wrong with it, or null
   void settle_blocks(Slot& slot, Call& call, const ipc::Response& response, bool claimed);
   void take_releases(int index, Slot& slot);
-  void settle(Call& call, const ipc::Response& response);  // requires: claimed
+  void settle(const Slot& slot, Call& call, const ipc::Response& response);  // requires: claimed
   bool send(int index, Call& call);                        // requires: claimed; false: the lane is full
   void take_inbox();
   void expire(std::int64_t now_ns);
@@ -172,7 +173,8 @@ class DutyCycle {
   void lose(int index, Journal::Entry& entry, const Death& death, bool started);
   void end_waiting();
   void fail_waiting(const Error& error);
-  void give_up(Call& call, Error error);  // requires: claimed
+  void give_up(Call& call, Error error);    // requires: claimed
+  void give_up_at_deadline(Call& call, bool sent);  // likewise
   void complete(Call& call);              // requires: claimed, outcome written
   void release(Call& call);               // drops the dispatcher's reference
   void drop_done(Call& call);                       // from the queue
@@ -186,6 +188,7 @@ class DutyCycle {
   const Methods& methods_;
   PendingQueue& queue_;
   Breakers& breakers_;
+  CallEvents& call_events_;
   Counters& counters_;
   RequestArena& arena_;
   Outbox outbox_;

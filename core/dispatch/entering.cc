@@ -73,6 +73,8 @@ Result<Call*> Dispatcher::prepare(std::uint32_t method, const Payload& payload, 
 
 Error Dispatcher::refuse(Call& call, Error error) {
   error.context.method = methods_.now().name(call.method);
+  if (error.code == Code::queue_full) call_events_.queue_full();
+  if (error.code == Code::deadline_exceeded) call_events_.timed_out(call.method);
   if (call.probe) breakers_.probe_ended(call.method, call.probe, &error);
   counters_.rejected.add();
   call.drop_reference();

@@ -32,6 +32,7 @@ class MethodTable {
     return -1;
   }
 
+  std::size_t size() const { return methods_.size(); }
   const std::string& name(std::uint32_t number) const { return methods_[number].name; }
   const ipc::Method& method(std::uint32_t number) const { return methods_[number]; }
   std::vector<std::string> names() const;

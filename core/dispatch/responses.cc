@@ -58,7 +58,7 @@ bool DutyCycle::take_response(int index, Slot& slot) {
   }
   if (response.flags != 0 || (entry.call && entry.call->block)) settle_blocks(slot, *entry.call, response, claimed);
   if (claimed) {
-    settle(*entry.call, response);
+    settle(slot, *entry.call, response);
   } else if (entry.call) {
     if (response.status == ipc::Status::ok || response.status == ipc::Status::failed) {
       counters_.late_replies.add();
@@ -136,7 +136,15 @@ void DutyCycle::take_releases(int index, Slot& slot) {
   }
 }
 
-void DutyCycle::settle(Call& call, const ipc::Response& response) {
+// What lies behind others when its deadline passes has not failed: it says "skipped" or "expired". What has begun is told here where the
+// deadline passes while it runs; where the response or the death comes first, or the worker begins late, they tell.
+void DutyCycle::tell_if_unanswered(Journal::Entry& entry) {
+  if (entry.told || !entry.call->is_done() || !entry.call->timed_out) return;
+  entry.told = true;
+  breakers_.unanswered(entry.call->method);
+}
+
+void DutyCycle::settle(const Slot& slot, Call& call, const ipc::Response& response) {
   switch (response.status) {
     case ipc::Status::ok:
       call.response = response;
@@ -146,14 +154,12 @@ void DutyCycle::settle(Call& call, const ipc::Response& response) {
       break;
     case ipc::Status::failed: {
       Error error = method_failed(methods_.now().name(call.method), response.payload);
-      error.context.worker = call.worker;
+      error.context.incarnation = slot.incarnation;
       give_up(call, std::move(error));
       break;
     }
     case ipc::Status::expired:
-      counters_.timed_out_by_dispatcher.add();
-      call.timed_out = true;
-      give_up(call, deadline_exceeded(methods_.now().name(call.method), false));
+      give_up_at_deadline(call, false);
       break;
     case ipc::Status::skipped:
       call.to_queued();

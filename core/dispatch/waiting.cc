@@ -101,6 +101,7 @@ bool Dispatcher::spin_on(Call& call) {
 bool Dispatcher::give_up_if_due(Call& call) {
   if (call.deadline_ns == ipc::kNever || !ipc::has_passed(call.deadline_ns) || !call.claim()) return false;
   counters_.timed_out_by_waiter.add();
+  call_events_.timed_out(call.method);
   call.timed_out = true;
   finish_outside(call, deadline_exceeded(methods_.now().name(call.method), call.attempts > 0));
   return true;
@@ -109,7 +110,9 @@ bool Dispatcher::give_up_if_due(Call& call) {
 void Dispatcher::cancelled(Call& call) {
   if (!call.claim()) return;
   counters_.cancelled.add();
-  finish_outside(call, call_cancelled(methods_.now().name(call.method)));
+  Error error = call_cancelled(methods_.now().name(call.method));
+  error.context.started = call.attempts > 0;
+  finish_outside(call, std::move(error));
 }
 
 void Dispatcher::finish_outside(Call& call, Error error) {

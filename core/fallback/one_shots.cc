@@ -34,12 +34,14 @@ class OneShots::Run {
       : owner_(owner),
         queue_(1),
         breakers_(owner.alone_, owner.methods_.now(), owner.events_),
-        duty_(owner.alone_, owner.methods_, queue_, breakers_, counters_, owner.arena_) {}
+        duty_(owner.alone_, owner.methods_, queue_, breakers_, owner.call_events_, counters_, owner.arena_) {}
 
   void serve(Call& call) {
     const Result<void> started = start(call);
     if (call.is_done()) {  // its deadline has passed, or it was cancelled
       call.drop_reference();
+    } else if (owner_.stopping_.load()) {
+      owner_.end_waiting(call, pool_stopped());
     } else if (!started) {
       owner_.end_waiting(call, started.error());
     } else {
@@ -171,13 +173,14 @@ class OneShots::Run {
   std::string how_;
 };
 
-OneShots::OneShots(const Options& options, const Launcher& launcher, const Methods& methods, Counters& counters, RequestArena& arena,
-                   Events& events, const Log& log, Ends& ends)
+OneShots::OneShots(const Options& options, const Launcher& launcher, const Methods& methods, Counters& counters, CallEvents& call_events,
+                   RequestArena& arena, Events& events, const Log& log, Ends& ends)
     : options_(options),
       alone_(for_one_call(options)),
       launcher_(launcher),
       methods_(methods),
       counters_(counters),
+      call_events_(call_events),
       arena_(arena),
       events_(events),
       log_(log),

@@ -20,6 +20,7 @@
 #include "core/dispatch/call.h"
 #include "core/dispatch/duty_cycle.h"
 #include "core/dispatch/method_table.h"
+#include "core/observe/call_events.h"
 #include "core/observe/counters.h"
 #include "core/observe/events.h"
 #include "core/observe/log.h"
@@ -39,8 +40,8 @@ class OneShots {
   };
 
   // All outlive this.
-  OneShots(const Options& options, const Launcher& launcher, const Methods& methods, Counters& counters, RequestArena& arena, Events& events,
-           const Log& log, Ends& ends);
+  OneShots(const Options& options, const Launcher& launcher, const Methods& methods, Counters& counters, CallEvents& call_events,
+           RequestArena& arena, Events& events, const Log& log, Ends& ends);
   ~OneShots();  // stop()
 
   // Whether fewer than queue_limit calls wait.
@@ -66,6 +67,7 @@ class OneShots {
   const Launcher& launcher_;
   const Methods& methods_;
   Counters& counters_;
+  CallEvents& call_events_;
   RequestArena& arena_;
   Events& events_;
   const Log& log_;

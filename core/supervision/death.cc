@@ -105,6 +105,7 @@ void Supervisor::bury(std::size_t index) {
   if (reload_) step_reload();
 }
 
+// Callers are told first, then the log and the user's hook.
 void Supervisor::bury_served(std::size_t index, std::string how, WorkerState died_in) {
   Worker& worker = workers_[index];
   const bool asked = stopping_.load() || died_in == WorkerState::stopping || died_in == WorkerState::terminating;
@@ -114,22 +115,25 @@ void Supervisor::bury_served(std::size_t index, std::string how, WorkerState die
   if (!asked) {
     counters_.workers_lost.add();
     restarts_.lost(now_ns, random_byte());
-    Event lost = event(EventKind::worker_lost, index, how + "; it is replaced");
-    lost.details = worker.output.last_lines();
-    events_.tell(std::move(lost));
   } else if (!worker.retired_for.empty()) {
     counters_.workers_recycled.add();
+  }
+  const std::string output = worker.output.last_lines();
+  if (worker.attached) {
+    counters_.workers_ready.subtract();
+    dispatcher_->detach(static_cast<int>(index),
+                        {.incarnation = worker.life.number, .how = how, .output = output, .stacks = std::move(worker.stacks)});
+  }
+  if (!asked) {
+    Event lost = event(EventKind::worker_lost, index, how + "; it is replaced");
+    lost.details = output;
+    events_.tell(std::move(lost));
+  } else if (!worker.retired_for.empty()) {
     Event recycled = event(EventKind::worker_recycled, index, label(index) + " was drained and ended as planned");
     recycled.state = worker.retired_for;
     recycled.took = std::chrono::nanoseconds(now_ns - worker.ready_ns);
     events_.tell(std::move(recycled));
   }
-  if (!worker.attached) return;
-  counters_.workers_ready.subtract();
-  dispatcher_->detach(static_cast<int>(index), {.incarnation = worker.life.number,
-                                                .how = std::move(how),
-                                                .output = worker.output.last_lines(),
-                                                .stacks = std::move(worker.stacks)});
 }
 
 Error Supervisor::start_failure(std::size_t index, const ExitStatus& status) const {

@@ -8,7 +8,8 @@ namespace samovar::core {
 namespace {
 
 constexpr std::int64_t kBeatsMissing = 2;  // until a stamp is called old
-constexpr std::int64_t kPausedBeats = 6;   // between two looks: it was this host that did not run
+constexpr std::int64_t kPausedBeats = 6;   // between two looks, and at least
+constexpr std::int64_t kPausedNs = 1'000'000'000;  // this: it was the host itself that did not run
 
 bool probe_waits(const Vitals& vitals) { return vitals.probe_began_ns > vitals.probe_ended_ns; }
 
@@ -17,7 +18,7 @@ std::int64_t plus(std::int64_t time_ns, std::int64_t duration_ns) {
 }
 
 void notice_pause(HealthMemory& memory, const Vitals& vitals, const HealthLimits& limits) {
-  if (memory.looked_ns != 0 && vitals.now_ns - memory.looked_ns > kPausedBeats * limits.beat_ns) {
+  if (memory.looked_ns != 0 && vitals.now_ns - memory.looked_ns > std::max(kPausedBeats * limits.beat_ns, kPausedNs)) {
     memory = {.resumed_ns = vitals.now_ns};
   }
   memory.looked_ns = vitals.now_ns;

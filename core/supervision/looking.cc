@@ -38,6 +38,7 @@ void Supervisor::look() {
   look_due_ns_ = now_ns + health_limits_.beat_ns;
   dispatcher_->report(reports_);
   dispatcher_->expire_one_shots();
+  dispatcher_->call_events().tell(events_);
   for (std::size_t i = 0; i < workers_.size(); ++i) {
     if (!takes_or_has_calls(workers_[i].state)) continue;
     const Diagnosis found = look_at(i, now_ns);

@@ -9,6 +9,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 #include <string_view>
 
 #ifndef P_PIDFD
@@ -121,7 +122,9 @@ ExitStatus Process::bury_group() {
   const bool is_ours =
       waitid(static_cast<idtype_t>(P_PIDFD), id, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0;
   // While it has not been reaped its number, and so its group's, belongs to nobody else. Where the host ignores SIGCHLD or reaps
-  // everything itself it has been: then a group without its leader is still the old one, and one with a leader is another's.
+  // everything itself it is, or is about to be: then a group without its leader is still the old one, and one with a leader another's.
+  const timespec moment{0, 50'000};
+  for (int look = 0; !is_ours && look < 200 && kill(pid_, 0) == 0; ++look) nanosleep(&moment, nullptr);
   if (is_ours || (kill(pid_, 0) != 0 && errno == ESRCH)) kill(-pid_, SIGKILL);
 
   info = {};

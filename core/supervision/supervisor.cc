@@ -82,7 +82,10 @@ void Supervisor::serve(Dispatcher& dispatcher) {
     trim_expected_.store(true);
     bell_.ring();
   });
-  thread_ = std::thread([this] { run(); });
+  thread_ = std::thread([this] {
+    run();
+    dispatcher_->call_events().tell(events_);
+  });
 }
 
 void Supervisor::stop() {

@@ -31,8 +31,10 @@ AsyncCall async_method(const MethodTarget& target, Encoder& arguments, const Cal
 }
 
 Error conversion_threw(const MethodTarget& target, const char* what) {
-  return core::make_error(Category::request, Code::invalid_payload,
-                          "converting an argument or the result of \"" + name_of(target) + "\" threw: " + what);
+  Error error = core::make_error(Category::request, Code::invalid_payload,
+                                 "converting an argument or the result of \"" + name_of(target) + "\" threw: " + what);
+  error.context.method = name_of(target);
+  return error;
 }
 
 Result<void> read_result(const MethodTarget& target, const Reply& reply, ReadResult read, void* out) {
@@ -43,6 +45,7 @@ Result<void> read_result(const MethodTarget& target, const Reply& reply, ReadRes
     if (decoding.run(read, out)) [[likely]] return {};
     Error error = core::make_error(decoding.is_malformed() ? Category::worker : Category::application, Code::invalid_result,
                                    decoding.message(name_of(target)));
+    error.context.method = name_of(target);
     error.context.worker = reply.worker();
     error.context.started = true;
     return tl::unexpected(std::move(error));

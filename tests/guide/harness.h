@@ -4,6 +4,7 @@
 #include <samovar/samovar.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <source_location>

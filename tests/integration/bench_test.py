@@ -35,6 +35,11 @@ KEYS = {
     "wake_rtt_ns",
     "futex_floor_rtt_ns",
     "peers",
+    "kill_to_error_ns",
+    "kill_to_error_1gb_ns",
+    "kill_to_next_reply_ns",
+    "stop_detect_ns",
+    "wedge_detect_ns",
 }
 
 
@@ -111,6 +116,16 @@ def test_large_payloads_are_measured() -> None:
     assert 100 < figures["arena_churn_per_s"] < 1e7
     assert figures["churn"]["refused"] == 0
     assert 0.3 < figures["churn"]["fill"] < 0.7
+
+
+def test_recovery_is_measured_and_a_section_needs_no_option() -> None:
+    figures = figures_of(bench("recovery", "--quick", "--json"))
+    for key in ("kill_to_error_ns", "kill_to_error_1gb_ns", "kill_to_next_reply_ns"):
+        check_percentiles(figures[key], ("p50", "p99", "max"), 50_000, 30e9)
+    assert figures["kill_to_error_ns"]["p50"] < figures["kill_to_next_reply_ns"]["p50"]
+    assert figures["verdicts"]["kill_to_error_p50_ms"]["bar"] == 2
+    assert figures["call_rtt_ns"]["64"]["p50"] is None
+    assert figures["idle_cpu_fraction"] is None
 
 
 def test_progress_goes_to_stderr_and_the_table_to_stdout() -> None:

@@ -71,17 +71,22 @@ TEST(Errors, of_the_system_say_what_was_refused_and_what_to_do) {
   EXPECT_EQ(files.category, Category::system);
   EXPECT_EQ(files.code, Code::system_error);
   EXPECT_EQ(files.message, "starting a worker: memfd_create(samovar): Too many open files; raise the limit of open files (ulimit -n)");
+  EXPECT_EQ(start_refused({"memfd_create", ENOSYS}, "x").code, Code::unsupported_system);
+  EXPECT_EQ(start_refused({"memfd_create", ENOSYS}, "x").category, Category::configuration);
+  EXPECT_EQ(start_refused({"memfd_create", EMFILE}, "x").category, Category::system);
   EXPECT_NE(system_failure({"mmap", ENOMEM}, "x").message.find("fewer workers"), std::string::npos);
   EXPECT_EQ(system_failure({"mmap", EINVAL}, "x").message, "x: mmap: Invalid argument");
 }
 
-TEST(Errors, print_their_worker_traceback_and_output_where_there_are) {
+TEST(Errors, print_their_worker_traceback_stacks_and_output_where_there_are) {
   Error error = make_error(Category::application, Code::method_failed, "ValueError: negative price");
   EXPECT_EQ(error.to_string(), "method_failed: ValueError: negative price");
   error.context.worker = 0;
   error.context.traceback = "Traceback: …";
+  error.context.stacks = "Thread 0x1:\n";
   error.context.output = "one\ntwo\n";
-  EXPECT_EQ(error.to_string(), "method_failed: ValueError: negative price (worker 0)\nTraceback: …\nlast output of the worker:\none\ntwo\n");
+  EXPECT_EQ(error.to_string(), "method_failed: ValueError: negative price (worker 0)\nTraceback: …\nstacks of the worker's threads:\n"
+                               "Thread 0x1:\n\nlast output of the worker:\none\ntwo\n");
 }
 
 std::vector<std::byte> failure(std::uint16_t code, const char* type, const char* message, const char* traceback) {

@@ -168,7 +168,7 @@ TEST(KilledAtSystemCalls, of_a_replacement_brings_another_one) {
     stage.begin();
     interpreter.arm();
     stage.kill_worker();
-    stage.send_all(25s, false);
+    stage.send_all(no_deadline(), false);
   };
   std::atomic<std::uint64_t> count = 0;
   std::uint64_t stops = 0;

@@ -17,12 +17,10 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr Duration kNoDeadline = 25s;  // longer than a test is patient
-
 enum class Then { goes_on, is_killed };
 
 void stand_still_at(Stage& stage, Point point, Then then) {
-  stage.set(kNoDeadline, false);
+  stage.set(no_deadline(), false);
   stage.step_to(point);
   const ChannelState state = stage.state();
   SCOPED_TRACE((then == Then::goes_on ? "stopped at " : "killed at ") + point.to_string() + ": " + state.to_string());
@@ -69,7 +67,7 @@ TEST(TakenBack, at_any_instruction_calls_run_elsewhere_and_once) {
   const Script script{"taken_back", "told", 64, 8, Until::second_call_begins, Dispatcher::caller, 2};
   Stage stage(script);
   for (int call = 0; call < 10; ++call) stage.expect_served();
-  stage.set(kNoDeadline, false);
+  stage.set(no_deadline(), false);
   const Course course = stage.survey();
   stage.let_other_run();
   ASSERT_TRUE(stage.all_told());

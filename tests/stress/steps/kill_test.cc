@@ -16,8 +16,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr Duration kNoDeadline = 25s;  // longer than a test is patient
-
 // What else is true of the calls when the worker is killed.
 enum class Twist {
   none,
@@ -74,7 +72,7 @@ void expect_order(Stage& stage, pid_t killed, const ChannelState& state) {
 }
 
 void kill_at(Stage& stage, Point point, Twist twist) {
-  stage.set(kNoDeadline, twist == Twist::idempotent);
+  stage.set(no_deadline(), twist == Twist::idempotent);
   stage.step_to(point);
   const ChannelState state = stage.state();
   SCOPED_TRACE("killed at " + point.to_string() + ": " + state.to_string());
@@ -98,7 +96,7 @@ TEST_P(Killed, at_any_instruction_leaves_each_call_one_outcome) {
   {
     Stage stage(GetParam());
     stage.expect_served();  // as each successor will have, when it is stepped through
-    stage.set(kNoDeadline, false);
+    stage.set(no_deadline(), false);
     const Course course = stage.survey();
     ASSERT_TRUE(stage.all_told());
     stage.expect_at_rest();

@@ -20,6 +20,7 @@
 
 #include <samovar/samovar.h>
 
+#include "tests/stress/stress.h"
 #include "tests/support/channel_view.h"
 #include "tests/support/pools.h"
 #include "tests/support/processes.h"
@@ -45,6 +46,9 @@ struct Script {
 };
 inline void PrintTo(const Script& script, std::ostream* out) { *out << script.name; }
 inline constexpr std::uint32_t kInlineBytes = 128;
+
+// The timeout of calls that are not to pass it: longer than a test is patient, and where a soak runs beside much else, than any step.
+inline Duration no_deadline() { return for_soak<Duration>(std::chrono::seconds(25), std::chrono::minutes(10)); }
 
 // An instruction at which to stop, counted from where the worker wakes.
 struct Point {
@@ -87,7 +91,7 @@ struct Told {
   std::uint32_t checksum() const;      // of the argument, as steps.py has it
   std::string describe();              // "call 17: a reply from process 4711"
   std::optional<Code> error();         // of its outcome; nothing where it is a reply, or is to come
-  std::optional<pid_t> replied_by();   // and the reply is right; nothing where it is none
+  std::optional<pid_t> replied_by();   // the process that says it did; nothing where the outcome is no reply
   bool is_right();                     // an outcome, and if a reply, then one that fits the argument
 };
 
@@ -98,9 +102,10 @@ class Stage {
   // The worker stops, where it sleeps, and the calls of the script are put into its lane, with this `timeout` and `idempotent`.
   void set(Duration timeout, bool idempotent);
 
-  void begin();                          // forgets the calls and notes of what was before; set() does
-  void kill_worker();                    // not under the tracer
-  void send_all(Duration timeout, bool idempotent);  // the calls of the script
+  // What set() does, apart: forgets the calls and notes of what was before; sends the calls of the script.
+  void begin();
+  void send_all(Duration timeout, bool idempotent);
+  void kill_worker();
 
   // Steps to `point`. False: the script was over before; the worker stands at its end.
   bool step_to(Point point);

@@ -23,8 +23,6 @@ using namespace std::chrono_literals;
 enum class Twist { overdue, none, cancelled };
 constexpr Twist kTwists[] = {Twist::overdue, Twist::none, Twist::cancelled};
 
-constexpr Duration kNoDeadline = 25s;  // longer than a test is patient
-
 class Stopped : public testing::TestWithParam<Script> {};
 
 INSTANTIATE_TEST_SUITE_P(, Stopped,
@@ -71,7 +69,7 @@ void expect_harmless(Stage& stage, const Told& sent_meanwhile) {
 }
 
 void stop_at(Stage& stage, Point point, Twist twist, Duration timeout) {
-  stage.set(twist == Twist::overdue ? timeout : kNoDeadline, false);
+  stage.set(twist == Twist::overdue ? timeout : no_deadline(), false);
   stage.step_to(point);
   const ChannelState state = stage.state();
   SCOPED_TRACE("stopped at " + point.to_string() + ": " + state.to_string());
@@ -86,7 +84,7 @@ void stop_at(Stage& stage, Point point, Twist twist, Duration timeout) {
     std::memset(loan->data(), 0xff, loan->size());
     loans.push_back(std::move(*loan));
   }
-  const auto sent_meanwhile = stage.send(kNoDeadline);
+  const auto sent_meanwhile = stage.send(no_deadline());
   kill(pid, SIGCONT);
 
   EXPECT_TRUE(wait_until([&] { return stage.pool().poll(), sent_meanwhile->times_told() > 0; })) << "it was not woken";
@@ -103,7 +101,7 @@ TEST_P(Stopped, at_any_instruction_does_no_harm_when_it_goes_on) {
   if (const std::string why = why_no_tracing(); !why.empty()) GTEST_SKIP() << why;
   Stage stage(GetParam());
   for (int call = 0; call < 10; ++call) stage.expect_served();  // the same worker all the time: a warm one
-  stage.set(kNoDeadline, false);
+  stage.set(no_deadline(), false);
   const Course course = stage.survey();
   ASSERT_TRUE(stage.all_told());
   stage.expect_at_rest();
