@@ -33,6 +33,16 @@ struct Kind {
   Duration timeout = std::chrono::seconds(30);  // nothing that the pool does to a worker takes so long
 };
 
+// What goes wrong by itself.
+inline constexpr Kind kLoops{"loops", Answer::none, 200, std::chrono::milliseconds(30)};
+inline constexpr Kind kWedges{"wedges", Answer::none};
+inline constexpr Kind kExits{"exits", Answer::none, 20'000};
+inline constexpr Kind kCrashes{"crashes", Answer::none};
+inline constexpr Kind kHogs{"hogs", Answer::memory_error};
+inline constexpr Kind kRaises{"raises", Answer::value_error};
+inline constexpr Kind kLeavesAChild{"leaves_a_child", Answer::checksum};
+inline constexpr Kind kScribbles{"scribbles", Answer::checksum};
+
 // A call, and whether it was told its outcome.
 struct Sent {
   Sent(const Kind& what, std::uint64_t number, std::size_t bytes, std::minstd_rand& dice) : kind(what), payload(number, bytes, dice) {}
