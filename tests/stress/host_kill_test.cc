@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <random>
 #include <set>
 #include <sstream>
@@ -45,6 +46,25 @@ std::vector<pid_t> marked(const std::string& mark) {
     }
   }
   return found;
+}
+
+std::string command_of(pid_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/cmdline");
+  std::string command((std::istreambuf_iterator<char>(file)), {});
+  std::replace(command.begin(), command.end(), '\0', ' ');
+  return command;
+}
+
+// A worker that has not come to code of ours, which on a machine with other work takes seconds. It ends when it does.
+bool is_python_starting(pid_t pid) {
+  if (command_of(pid).find("-m samovar.worker") == std::string::npos) return false;
+  std::error_code gone;
+  for (const fs::directory_entry& thread : fs::directory_iterator("/proc/" + std::to_string(pid) + "/task", gone)) {
+    std::ifstream file(thread.path() / "comm");
+    std::string name;
+    if (std::getline(file, name) && name == "samovar-guard") return false;
+  }
+  return true;
 }
 
 std::set<std::string> entries(const fs::path& folder, const std::string& part) {
@@ -93,10 +113,6 @@ TEST(HostKills, leave_no_process_and_no_file) {
   fs::create_directory(folder.path() / "tmp");
   setenv("SAMOVAR_TEST_START_PLAN", folder.file("plan").c_str(), 1);
   const std::set<std::string> before = files();
-  const auto start_begin = Clock::now();
-  (void)start(options("chaos.py"));
-  // A worker that Python is still starting ends when it has come to code of ours: on a machine that has other work, not at once.
-  const auto within = 1000ms + 3 * std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - start_begin);
   std::size_t most = 0, killed_at_start = 0;
   Clock::duration longest{};
   for (int round = 0; round < rounds; ++round) {
@@ -117,25 +133,26 @@ TEST(HostKills, leave_no_process_and_no_file) {
 
     host.kill();
     const auto begin = Clock::now();
-    const bool gone = wait_until([&] { return marked(mark).empty(); }, within);
+    const bool gone = wait_until([&] {
+      const std::vector<pid_t> left = marked(mark);
+      return std::all_of(left.begin(), left.end(), is_python_starting);
+    }, 1000ms);
     longest = std::max(longest, Clock::now() - begin);
-    EXPECT_TRUE(gone) << "round " << round << (at_start ? ", while it started" : "") << ": alive " << within.count() << " ms after their host: " << [&] {
+    EXPECT_TRUE(gone) << "round " << round << (at_start ? ", while it started" : "") << ": alive a second after their host: " << [&] {
       std::string alive;
       for (const pid_t pid : marked(mark)) {
-        std::ifstream file("/proc/" + std::to_string(pid) + "/cmdline");
-        std::string command((std::istreambuf_iterator<char>(file)), {});
-        std::replace(command.begin(), command.end(), '\0', ' ');
-        (alive += "\n  ") += std::to_string(pid) + " " + state_of(pid) + " " + command;
+        (alive += "\n  ") += std::to_string(pid) + " " + state_of(pid) + " " + command_of(pid);
       }
       return alive;
     }();
+    EXPECT_TRUE(wait_until([&] { return marked(mark).empty(); })) << "round " << round;
     for (const pid_t pid : marked(mark)) kill(pid, SIGKILL);
     EXPECT_TRUE(fs::is_empty(folder.path() / "tmp")) << "round " << round;
     if (HasFailure()) break;
   }
   for (const std::string& file : files()) EXPECT_TRUE(before.contains(file)) << file;
   unsetenv("SAMOVAR_TEST_START_PLAN");
-  std::printf("%d hosts killed, %zu of them while they started; of up to %zu processes of one the last was gone after %.0f ms\n", rounds,
+  std::printf("%d hosts killed, %zu of them while they started; of up to %zu processes of one the last (but for Python that started) was gone after %.0f ms\n", rounds,
               killed_at_start, most, std::chrono::duration<double, std::milli>(longest).count());
 }
 
