@@ -32,8 +32,9 @@ void Supervisor::kill_now(std::size_t index) {
   worker.due_ns = ipc::kNever;
   worker.life.process.signal_group(SIGKILL);
   if (!worker.served || !worker.failure) return;
+  if (!worker.condemned_for.empty()) counters_.workers_killed.add();
   Event killed = event(EventKind::worker_killed, index, worker.failure->message);
-  killed.state = worker.suspected ? to_string(worker.suspicion) : "broken";
+  killed.state = worker.condemned_for.empty() ? "broken" : worker.condemned_for;
   killed.details = worker.stacks;
   events_.tell(std::move(killed));
 }
@@ -80,14 +81,19 @@ void Supervisor::overstay(std::size_t index) {
 
 void Supervisor::bury(std::size_t index) {
   Worker& worker = workers_[index];
-  if (worker.state == WorkerState::condemned) advance(index, WorkerEvent::overstayed);
+  const bool was_killed = worker.state == WorkerState::killed;
+  if (worker.state == WorkerState::condemned) {  // it ended by itself, while its stacks were awaited
+    advance(index, WorkerEvent::overstayed);
+    worker.failure.reset();
+    worker.condemned_for = {};
+  }
   if (worker.state == WorkerState::starting || worker.state == WorkerState::killed) read_socket(index);  // its last word may lie there
   if (worker.life.output_fd) read_output(index);
   worker.output.finish(
       [&](LogLevel level, std::string_view line) { log_.write(level, "worker " + std::to_string(worker.seat) + ": " + std::string(line)); });
   unwatch(worker.life.process.pidfd());
   ExitStatus status = worker.life.process.bury_group();
-  status.out_of_memory = status.signal == SIGKILL && worker.state != WorkerState::killed && oom_kills_.explain(worker.oom_kills);
+  status.out_of_memory = status.signal == SIGKILL && !was_killed && oom_kills_.explain(worker.oom_kills);
   const std::string how = label(index) + " " + status.to_string();
   const WorkerState died_in = worker.state;
   advance(index, WorkerEvent::exited);

@@ -17,8 +17,9 @@ std::int64_t plus(std::int64_t time_ns, std::int64_t duration_ns) {
   return duration_ns < ipc::kNever - time_ns ? time_ns + duration_ns : ipc::kNever;
 }
 
+// Before the first look there may have been one, too.
 void notice_pause(HealthMemory& memory, const Vitals& vitals, const HealthLimits& limits) {
-  if (memory.looked_ns != 0 && vitals.now_ns - memory.looked_ns > std::max(kPausedBeats * limits.beat_ns, kPausedNs)) {
+  if (memory.looked_ns == 0 || vitals.now_ns - memory.looked_ns > std::max(kPausedBeats * limits.beat_ns, kPausedNs)) {
     memory = {.resumed_ns = vitals.now_ns};
   }
   memory.looked_ns = vitals.now_ns;

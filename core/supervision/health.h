@@ -51,7 +51,7 @@ struct Vitals {
 // What is remembered of a worker between two looks.
 struct HealthMemory {
   std::int64_t looked_ns = 0;       // when; 0: never
-  std::int64_t resumed_ns = 0;      // when this host itself last went on after a pause: what came before does not count
+  std::int64_t resumed_ns = 0;      // when this host itself last went on after a pause, or looked first: what came before does not count
   std::int64_t stopped_ns = 0;      // since when; 0: it is not
   std::int64_t still_ns = 0;        // since when the main thread's clock stands still; 0: it does not
   std::int64_t probe_ns = 0;        // the probe that `still_ns` belongs to

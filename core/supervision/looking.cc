@@ -106,7 +106,7 @@ void Supervisor::condemn(std::size_t index, const Diagnosis& found, std::int64_t
     default: why += "it was stopped by a signal for " + lasted + " (stopped_after = " + format_duration(options_.stopped_after) + ")";
   }
   worker.failure = make_error(Category::worker, Code::worker_lost, std::move(why));
-  counters_.workers_killed.add();
+  worker.condemned_for = to_string(found.health);
   if (found.health == Health::stopped) {  // no thread of it could dump anything
     advance(index, WorkerEvent::dumped);
     return kill_now(index);

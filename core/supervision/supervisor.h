@@ -88,6 +88,7 @@ class Supervisor {
     HealthMemory health;
     bool suspected = false;
     Health suspicion = Health::idle;
+    std::string_view condemned_for;     // what it was when its limit passed; empty: it was not condemned
     std::uint64_t calls_seen = 0;       // pulse.started when it was last looked at
     std::int64_t last_call_ns = 0;      // when that changed last
 

@@ -58,6 +58,24 @@ TEST_F(Supervision, an_overdue_worker_is_killed_after_the_grace_and_others_get_i
   EXPECT_NE(killed.details.find("in busy_loop"), std::string::npos) << killed.details;
 }
 
+TEST_F(Supervision, a_condemned_worker_that_ends_before_it_is_killed_is_told_as_it_ended) {
+  chosen.kill_grace = 0ns;  // suspected and condemned at one look
+  chosen.on_event = [hook = chosen.on_event](const Event& event) {
+    hook(event);
+    if (event.kind != EventKind::worker_suspected) return;
+    kill(event.pid, SIGKILL);
+    EXPECT_TRUE(wait_until([&] { return state_of(event.pid) == 'Z'; }));
+  };
+  Gate gate;
+  Pool pool = start(chosen);
+  EXPECT_EQ(code_of(pool.call("busy_loop", text(gate.path()), {.timeout = 50ms})), Code::deadline_exceeded);
+  ASSERT_TRUE(happenings.have(EventKind::worker_lost));
+  EXPECT_NE(happenings.of(EventKind::worker_lost).at(0).message.find("killed by signal 9"), std::string::npos)
+      << happenings.of(EventKind::worker_lost).at(0).message;
+  EXPECT_EQ(happenings.count(EventKind::worker_killed), 0u);
+  EXPECT_EQ(pool.stats().workers_killed, 0u);
+}
+
 TEST_F(Supervision, a_wedged_worker_is_killed_and_its_caller_gets_its_stacks) {
   chosen.wedged_after = 300ms;
   Gate gate;

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <random>
@@ -32,6 +33,13 @@ inline std::chrono::seconds random_test_length(std::chrono::seconds otherwise) {
 inline std::uint64_t seed() {
   if (const char* text = std::getenv("SAMOVAR_TEST_SEED")) return std::strtoull(text, nullptr, 10);
   return std::random_device{}();
+}
+
+inline std::uint64_t announced_seed() {
+  const std::uint64_t chosen = seed();
+  std::printf("SAMOVAR_TEST_SEED=%llu\n", static_cast<unsigned long long>(chosen));
+  std::fflush(stdout);  // the test may not live to do so
+  return chosen;
 }
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)

@@ -242,6 +242,20 @@ TEST(Health, does_not_count_the_time_in_which_this_host_was_paused_itself) {
   EXPECT_FALSE(stopped.look(60'000 * kMs).is_condemned);
 }
 
+TEST(Health, does_not_count_a_pause_before_the_first_look) {
+  Patient patient;
+  patient.memory = {};  // ready, and then host and worker were stopped; the host goes on first
+  patient.stamps = false;
+  patient.process.state = 'T';
+  EXPECT_FALSE(patient.look(26'000 * kMs).is_condemned);
+  patient.process.state = 'S';
+  patient.stamps = true;
+  EXPECT_EQ(patient.look().health, Health::idle);
+  patient.stamps = false;
+  patient.process.state = 'T';
+  EXPECT_TRUE(patient.condemned_within(4000 * kMs));
+}
+
 TEST(Health, limits_that_are_for_ever_never_end) {
   Patient patient;
   patient.runs(patient.vitals.now_ns);
