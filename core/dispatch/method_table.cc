@@ -1,10 +1,16 @@
 #include "core/dispatch/method_table.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "core/nearest.h"
 
 namespace samovar::core {
+
+std::uint16_t number_among(const std::vector<ipc::Method>& methods, std::string_view name) {
+  const auto found = std::find_if(methods.begin(), methods.end(), [&](const ipc::Method& method) { return method.name == name; });
+  return found == methods.end() ? std::uint16_t{0} : static_cast<std::uint16_t>(found - methods.begin() + 1);
+}
 
 MethodTable::MethodTable(std::vector<ipc::Method> methods) : methods_(std::move(methods)) {
   for (std::size_t i = 0; i < methods_.size(); ++i) numbers_.emplace(methods_[i].name, static_cast<int>(i));

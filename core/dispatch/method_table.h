@@ -16,6 +16,9 @@
 
 namespace samovar::core {
 
+// What the requests of a worker with these methods call `name`; 0 where it lacks that (0 is its own ping).
+std::uint16_t number_among(const std::vector<ipc::Method>& methods, std::string_view name);
+
 class MethodTable {
  public:
   explicit MethodTable(std::vector<ipc::Method> methods);

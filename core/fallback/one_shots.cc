@@ -53,11 +53,14 @@ class OneShots::Run {
  private:
   // Until the process has said Ready. An error where it will not, nothing also where nobody waits any more.
   Result<void> start(const Call& call) {
-    Result<void> launched = owner_.launcher_.launch(0, life_);
+    Result<void> launched = owner_.launcher_.launch(static_cast<unsigned>(call.ticket % owner_.options_.workers), life_);
     if (!launched) return launched;
     const std::int64_t until_ns = ipc::in(owner_.options_.start_timeout.count());
     while (!call.is_done() && !owner_.stopping_.load()) {
-      if (ipc::now_ns() >= until_ns) return tl::unexpected(make_error(Category::configuration, Code::start_timeout, "a process for one call was not ready within start_timeout"));
+      if (ipc::now_ns() >= until_ns) {
+        return tl::unexpected(make_error(Category::configuration, Code::start_timeout,
+                                         "a process for one call was not ready within start_timeout; make the module's import faster or raise it"));
+      }
       const bool ended = wait(life_.socket->fd(), until_ns);
       auto datagram = life_.socket->receive();
       if (!datagram || datagram->bytes.empty()) {
@@ -78,10 +81,7 @@ class OneShots::Run {
   // Sends the call and waits for its outcome, whichever comes first.
   void exchange(Call& call) {
     MethodNumbers numbers;
-    for (const std::string& name : owner_.methods_.now().names()) {
-      const auto found = std::find_if(methods_.begin(), methods_.end(), [&](const ipc::Method& m) { return m.name == name; });
-      numbers.push_back(found == methods_.end() ? std::uint16_t{0} : static_cast<std::uint16_t>(found - methods_.begin() + 1));
-    }
+    for (const std::string& name : owner_.methods_.now().names()) numbers.push_back(number_among(methods_, name));
     duty_.announce_asleep(true);
     duty_.attach({.slot = 0, .worker = -1, .incarnation = life_.number, .channel = life_.channel, .numbers = std::move(numbers)});
     if (!call.claim()) return call.drop_reference();
@@ -145,8 +145,8 @@ class OneShots::Run {
   void end_process() {
     if (!life_.process) return;
     if (life_.channel) life_.channel->stop();
-    const bool wanted = owner_.stopping_.load() || counters_.replied.get() == 0;
-    const std::int64_t until_ns = wanted ? 0 : ipc::in(kEndNs);
+    const bool has_answered = counters_.outcomes() > 0 && !owner_.stopping_.load();
+    const std::int64_t until_ns = has_answered ? ipc::in(kEndNs) : 0;
     bool ended = false;
     while (!ended && ipc::now_ns() < until_ns) ended = wait(-1, until_ns);
     if (!ended) life_.process.signal_group(SIGKILL);

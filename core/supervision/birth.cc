@@ -174,12 +174,7 @@ void Supervisor::read_pong(std::size_t index) {
 void Supervisor::hand_over(std::size_t index) {
   Worker& worker = workers_[index];
   MethodNumbers numbers;
-  for (const ipc::Method& method : methods_) {
-    const auto found = std::find_if(worker.methods.begin(), worker.methods.end(),
-                                    [&](const ipc::Method& other) { return other.name == method.name; });
-    numbers.push_back(found == worker.methods.end() ? std::uint16_t{0}
-                                                    : static_cast<std::uint16_t>(found - worker.methods.begin() + 1));
-  }
+  for (const ipc::Method& method : methods_) numbers.push_back(number_among(worker.methods, method.name));
   worker.attached = true;
   counters_.workers_ready.add();
   dispatcher_->attach({.slot = static_cast<int>(index),

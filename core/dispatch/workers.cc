@@ -1,0 +1,130 @@
+// The duty cycle's part for workers that come and go, and for what becomes of calls where none is left.
+#include <utility>
+#include <vector>
+
+#include "core/dispatch/duty_cycle.h"
+#include "core/errors.h"
+
+namespace samovar::core {
+
+void DutyCycle::attach(Attachment attachment) {
+  Slot& slot = slots_[static_cast<std::size_t>(attachment.slot)];
+  slot.channel = std::move(attachment.channel);
+  slot.incarnation = attachment.incarnation;
+  slot.worker = attachment.worker;
+  slot.numbers = std::move(attachment.numbers);
+  slot.journal.begin(slot.channel->requests.records());
+  slot.broken = slot.retiring = slot.drained = false;
+  slot.mean_service_ns = 0;
+  loads_[static_cast<std::size_t>(attachment.slot)].credit = credit(options_.prefetch, 0);
+  slot.channel->announce_asleep(asleep_);
+  update_load(attachment.slot);
+}
+
+void DutyCycle::retire(int index, std::uint64_t incarnation) {
+  Slot& slot = slots_[static_cast<std::size_t>(index)];
+  if (!slot.channel || slot.incarnation != incarnation) return;
+  slot.retiring = true;
+  for (std::uint64_t number = slot.journal.sent(); number-- > slot.journal.resolved() + 1;) take_back(index, number);
+  update_load(index);
+}
+
+void DutyCycle::report(std::vector<Report>& reports) {
+  reports.assign(slots_.size(), {});
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    Slot& slot = slots_[i];
+    if (!slot.channel) continue;
+    reports[i] = {.incarnation = slot.incarnation, .in_flight = slot.journal.size()};
+    for (std::uint64_t number = slot.journal.resolved(); number != slot.journal.sent(); ++number) {
+      const Call* call = slot.journal.at(number).call;
+      if (!call) continue;  // taken back
+      reports[i].method = call->method;
+      reports[i].deadline_ns = call->deadline_ns;
+      break;
+    }
+  }
+}
+
+void DutyCycle::bar(std::shared_ptr<const Error> why) { barred_ = std::move(why); }
+
+std::shared_ptr<ipc::HostEnd> DutyCycle::detach(int index, const Death& death) {
+  Slot& slot = slots_[static_cast<std::size_t>(index)];
+  if (!slot.channel || slot.incarnation != death.incarnation) return nullptr;
+  while (take_responses(index) > 0) {  // the last drain: what it had published before it died counts
+  }
+  const std::uint64_t started = slot.journal.believe_started(slot.broken ? UINT64_MAX : slot.channel->started());
+  for (std::uint64_t number = slot.journal.resolved(); number != slot.journal.sent(); ++number) {
+    lose(index, slot.journal.at(number), death, number < started);
+  }
+  slot.journal.begin(0);
+  slot.touched = false;
+  counters_.views_returned.add(slot.escaped.size());
+  slot.escaped.clear();
+  std::shared_ptr<ipc::HostEnd> channel = std::exchange(slot.channel, nullptr);
+  slot.retiring = false;
+  std::erase_if(outbox_.violations, [&](const Violation& v) { return v.slot == index && v.incarnation == death.incarnation; });
+  update_load(index);
+  return channel;
+}
+
+void DutyCycle::lose(int index, Journal::Entry& entry, const Death& death, bool started) {
+  counters_.in_flight_ended.add();
+  if (!entry.call) return;
+  Call& call = *entry.call;
+  if (!call.claim()) {  // answered already, by its deadline or its stop_token
+    if (started) tell_if_unanswered(entry);
+    release(call);
+    return;
+  }
+  if (started ? ++call.deaths < options_.max_attempts && call.idempotent : call.requeues++ < options_.requeue_limit) {
+    call.to_queued();
+    queue_.requeue(call);
+    counters_.requeued.add();
+    return;
+  }
+  Error error = worker_lost(methods_.now().name(call.method), slots_[static_cast<std::size_t>(index)].worker, death.how, started);
+  error.context.incarnation = death.incarnation;
+  error.context.output = death.output;
+  error.context.stacks = death.stacks;
+  counters_.calls_lost.add();
+  if (started) breakers_.lost(call.method, error.message);
+  give_up(call, std::move(error));
+}
+
+// No worker will run those that wait.
+void DutyCycle::end_waiting() {
+  if (options_.fallback == Fallback::none) return fail_waiting(*barred_);
+  while (Call* call = queue_.front()) {
+    queue_.remove(*call);
+    if (call->asynchronous) forget_deadline(*call);
+    outbox_.stranded.push_back(call);
+  }
+}
+
+void DutyCycle::fail_waiting(const Error& error) {
+  while (Call* call = queue_.front()) {
+    queue_.remove(*call);
+    if (call->claim()) {
+      give_up(*call, error);
+    } else {
+      release(*call);
+    }
+  }
+}
+
+void DutyCycle::fail_all(const Error& error) {
+  take_inbox();
+  fail_waiting(error);
+  for (Slot& slot : slots_) {
+    for (std::uint64_t number = slot.journal.resolved(); number != slot.journal.sent(); ++number) {
+      Journal::Entry& entry = slot.journal.at(number);
+      if (!entry.call || !entry.call->claim()) continue;
+      Error failed = error;
+      failed.context.started = true;
+      entry.call->add_reference();  // the journal's, until the response or the death
+      give_up(*entry.call, std::move(failed));
+    }
+  }
+}
+
+}  // namespace samovar::core
