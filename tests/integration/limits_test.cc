@@ -17,6 +17,7 @@ namespace {
 using namespace std::chrono_literals;
 
 TEST(WorkersLimit, of_memory_is_a_MemoryError_in_the_method_and_the_worker_serves_on) {
+  if (kShadowed) GTEST_SKIP() << "shadow memory counts as data";
   Options limited = options();
   limited.worker_memory_max = 300 << 20;
   Pool pool = start(limited);
@@ -31,6 +32,7 @@ TEST(WorkersLimit, of_memory_is_a_MemoryError_in_the_method_and_the_worker_serve
 }
 
 TEST(WorkersLimit, of_memory_does_not_count_arenas) {
+  if (kShadowed) GTEST_SKIP() << "shadow memory counts as data";
   Options limited = options();
   limited.worker_memory_max = 64 << 20;
   limited.response_arena_bytes = std::uint64_t{4} << 30;

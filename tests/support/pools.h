@@ -28,6 +28,13 @@ inline void PrintTo(const Value& value, std::ostream* out) { *out << value.to_st
 
 namespace samovar::test {
 
+// Whether the workers' extension is instrumented: AddressSanitizer's shadow memory counts as data, and it turns core dumps off.
+#if defined(__SANITIZE_ADDRESS__)
+inline constexpr bool kShadowed = true;
+#else
+inline constexpr bool kShadowed = false;
+#endif
+
 // tests/support/modules/FILE.
 std::string module(std::string_view file);
 
