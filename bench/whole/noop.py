@@ -4,6 +4,7 @@ import ctypes
 import os
 import platform
 import zlib
+from pathlib import Path
 
 import samovar
 
@@ -57,5 +58,4 @@ def wedge(busy):
 
 
 def say(fifo):
-    with open(fifo, "wb") as out:
-        out.write(b"!")
+    Path(fifo).write_bytes(b"!")
