@@ -152,7 +152,8 @@ class OneShots::Run {
     if (!ended) life_.process.signal_group(SIGKILL);
     while (!ended) ended = wait(-1, ipc::kNever);
     const pid_t pid = life_.process.pid();
-    how_ = "the process for one call (PID " + std::to_string(pid) + ") " + life_.process.bury_group().to_string();
+    how_ = "the process for one call (PID " + std::to_string(pid) + ") " + life_.process.exit_status().to_string();
+    life_.process.bury_group();
   }
 
   Error start_failure() {

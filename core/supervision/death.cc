@@ -92,7 +92,7 @@ void Supervisor::bury(std::size_t index) {
   worker.output.finish(
       [&](LogLevel level, std::string_view line) { log_.write(level, "worker " + std::to_string(worker.seat) + ": " + std::string(line)); });
   unwatch(worker.life.process.pidfd());
-  ExitStatus status = worker.life.process.bury_group();
+  ExitStatus status = worker.life.process.exit_status();
   status.out_of_memory = status.signal == SIGKILL && !was_killed && oom_kills_.explain(worker.oom_kills);
   const std::string how = label(index) + " " + status.to_string();
   const WorkerState died_in = worker.state;
@@ -105,10 +105,16 @@ void Supervisor::bury(std::size_t index) {
     if (status.code == kExitLayout) error.code = Code::incompatible_worker;  // not the module's fault
     start_failed(index, std::move(error));
   }
+  unburied_.push_back(std::move(worker.life.process));
   worker.life.channel.reset();
   worker.life.socket.reset();
   worker.life.output_fd.reset();
   if (reload_) step_reload();
+}
+
+// The processes themselves, once their callers have been told and their replacements started.
+void Supervisor::bury_groups() {
+  for (Process& process : std::exchange(unburied_, {})) process.bury_group();
 }
 
 // Callers are told first, then the log and the user's hook.

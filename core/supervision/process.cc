@@ -75,6 +75,12 @@ int spawn_with(const SpawnOptions& options, int socket, int output, pid_t& pid) 
   return error;
 }
 
+// Whether it has ended and has not been reaped, by somebody else or by this.
+bool wait_for(const UniqueFd& pidfd, int flags, siginfo_t& info) {
+  info = {};
+  return waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(pidfd.get()), &info, WEXITED | WNOHANG | flags) == 0 && info.si_pid != 0;
+}
+
 }  // namespace
 
 std::string ExitStatus::to_string() const {
@@ -116,28 +122,23 @@ void Process::signal_group(int signal) const {
   if (pid_ > 0) kill(-pid_, signal);
 }
 
-ExitStatus Process::bury_group() {
+ExitStatus Process::exit_status() const {
   siginfo_t info{};
-  const auto id = static_cast<id_t>(pidfd_.get());
-  const bool is_ours =
-      waitid(static_cast<idtype_t>(P_PIDFD), id, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0;
+  if (!wait_for(pidfd_, WNOWAIT, info)) return {};
+  if (info.si_code == CLD_EXITED) return {.code = info.si_status, .signal = {}};
+  return {.code = {}, .signal = info.si_status};
+}
+
+void Process::bury_group() {
+  siginfo_t info{};
+  const bool is_ours = wait_for(pidfd_, WNOWAIT, info);
   // While it has not been reaped its number, and so its group's, belongs to nobody else. Where the host ignores SIGCHLD or reaps
   // everything itself it is, or is about to be: then a group without its leader is still the old one, and one with a leader another's.
   const timespec moment{0, 50'000};
   for (int look = 0; !is_ours && look < 200 && kill(pid_, 0) == 0; ++look) nanosleep(&moment, nullptr);
   if (is_ours || (kill(pid_, 0) != 0 && errno == ESRCH)) kill(-pid_, SIGKILL);
-
-  info = {};
-  ExitStatus status;
-  if (waitid(static_cast<idtype_t>(P_PIDFD), id, &info, WEXITED | WNOHANG) == 0 && info.si_pid != 0) {
-    if (info.si_code == CLD_EXITED) {
-      status.code = info.si_status;
-    } else {
-      status.signal = info.si_status;
-    }
-  }
+  wait_for(pidfd_, 0, info);
   pidfd_.reset();
-  return status;
 }
 
 }  // namespace samovar::core

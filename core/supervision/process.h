@@ -46,8 +46,12 @@ class Process {
   void signal(int signal) const;        // this process; never another one that got its number
   void signal_group(int signal) const;  // and its children that stayed in its group. Requires: not yet buried
 
-  // Kills what is left of its group, its children, and reaps it. Requires: the pidfd polls readable. Does not block.
-  ExitStatus bury_group();
+  // How it ended. It stays to be buried. Requires: the pidfd polls readable. Does not block.
+  ExitStatus exit_status() const;
+
+  // Kills what is left of its group, its children, and reaps it. Requires: as exit_status(). May take long: the kernel throws its /proc
+  // entries away in the caller's time, against all who look there just then (20 s were seen under two loops over /proc).
+  void bury_group();
 
  private:
   pid_t pid_ = -1;

@@ -59,6 +59,7 @@ Result<std::vector<ipc::Method>> Supervisor::start_workers() {
   if (Result<void> checked = launcher_.check(); !checked) return tl::unexpected(std::move(checked.error()));
   while (!first_failure_ && count(WorkerState::serving) < seats_) {
     fill_seats();
+    bury_groups();
     if (!first_failure_) run_once(next_due_ns());
   }
   if (first_failure_) {
@@ -106,8 +107,9 @@ void Supervisor::run() {
       finish_reload(tl::unexpected(pool_stopped()));
       for (std::size_t i = 0; i < workers_.size(); ++i) begin_stop(i);
     }
-    if (stopped && none_left()) break;
     if (!stopped) fill_seats();
+    bury_groups();
+    if (stopped && none_left()) break;
 
     if (dispatcher_ && counters_.asynchronous.get() > 0) {
       traffic_seen_ns_ = ipc::now_ns();

@@ -147,6 +147,7 @@ class Supervisor {
   void overstay(std::size_t index);
   void kill_now(std::size_t index);
   void bury(std::size_t index);
+  void bury_groups();
   void bury_served(std::size_t index, std::string how, WorkerState died_in);
   Error start_failure(std::size_t index, const ExitStatus& status) const;
 
@@ -170,6 +171,7 @@ class Supervisor {
   // Owned by the thread that runs the loop.
   unsigned seats_;                           // 1 until the methods are known and 0 then, where the pool is switched off
   std::vector<Worker> workers_;              // by slot
+  std::vector<Process> unburied_;            // ended, and not reaped
   std::vector<std::int64_t> vacated_ns_;     // by seat: since when; 0: never had a worker
   std::vector<ipc::Method> methods_;         // of the pool: the first worker's, and what reloads have added
   RestartPolicy restarts_;

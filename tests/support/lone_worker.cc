@@ -112,7 +112,9 @@ core::ExitStatus LoneWorker::stop() {
   channel_->stop();
   pollfd ended{process_.pidfd(), POLLIN, 0};
   if (poll(&ended, 1, 1000 * static_cast<int>(kPatience.count())) != 1) throw std::runtime_error("the worker does not end");
-  return process_.bury_group();
+  const core::ExitStatus status = process_.exit_status();
+  process_.bury_group();
+  return status;
 }
 
 }  // namespace samovar::test
