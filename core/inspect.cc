@@ -16,7 +16,7 @@ Result<Explanation> explain(const Options& options) {
   Result<Options> resolved = core::resolve(std::move(complete), core::usable_cpus());
   if (!resolved) return tl::unexpected(std::move(resolved.error()));
   resolved->module = options.module;
-  if (const Result<core::LaunchPlan> plan = core::plan_launch(options)) resolved->python = plan->argv.front();
+  if (const Result<core::LaunchPlan> plan = core::plan_launch(options)) resolved->python = plan->python;
 
   Explanation explanation;
   for (const core::OptionRow& row : core::option_table()) {
@@ -43,7 +43,7 @@ Result<Explanation> explain(const Options& options) {
 Result<WorkerCommand> worker_command(const Options& options) {
   Result<core::LaunchPlan> plan = core::plan_launch(options);
   if (!plan) return tl::unexpected(std::move(plan.error()));
-  return WorkerCommand{.argv = std::move(plan->argv), .environment = std::move(plan->environment)};
+  return WorkerCommand{.argv = plan->argv("samovar.worker"), .environment = std::move(plan->environment)};
 }
 
 }  // namespace samovar

@@ -15,6 +15,8 @@ std::string_view to_string(Dispatcher dispatcher) {
   return kNames[static_cast<std::size_t>(dispatcher)];
 }
 
+std::string_view to_string(WorkerStart start) { return start == WorkerStart::exec ? "exec" : "nursery"; }
+
 std::string_view to_string(Fallback fallback) { return fallback == Fallback::oneshot ? "oneshot" : "none"; }
 
 std::string_view to_string(LogLevel level) {

@@ -64,7 +64,7 @@ Result<Pool> Pool::start(Options requested) {
   if (!options) return tl::unexpected(std::move(options.error()));
   Result<core::LaunchPlan> plan = core::plan_launch(*options);
   if (!plan) return tl::unexpected(std::move(plan.error()));
-  options->python = plan->argv.front();
+  options->python = plan->python;
   auto wake_set = core::WakeSet::create();
   if (!wake_set) return tl::unexpected(core::start_refused(wake_set.error(), "starting a pool"));
   auto arena = core::RequestArena::create(options->name, options->request_arena_bytes);

@@ -2,6 +2,8 @@
 
 #include <samovar_wire/control_generated.h>
 
+#include <iterator>
+
 namespace samovar::ipc {
 namespace {
 
@@ -47,9 +49,38 @@ flatbuffers::Offset<void> pack(flatbuffers::FlatBufferBuilder& b, const Stacks& 
   return wire::CreateStacks(b, b.CreateString(m.text)).Union();
 }
 
+flatbuffers::Offset<void> pack(flatbuffers::FlatBufferBuilder& b, const NurseryHello& m) {
+  return wire::CreateNurseryHello(b, m.layout_hash, b.CreateString(m.module), m.log_level).Union();
+}
+
+flatbuffers::Offset<void> pack(flatbuffers::FlatBufferBuilder& b, const NurseryReady& m) {
+  return wire::CreateNurseryReady(b, m.layout_hash, b.CreateVectorOfStrings(m.threads)).Union();
+}
+
+flatbuffers::Offset<void> pack(flatbuffers::FlatBufferBuilder& b, const Fork& m) { return wire::CreateFork(b, m.incarnation).Union(); }
+
+flatbuffers::Offset<void> pack(flatbuffers::FlatBufferBuilder& b, const Forked& m) {
+  return wire::CreateForked(b, m.incarnation, m.pid).Union();
+}
+
+flatbuffers::Offset<void> pack(flatbuffers::FlatBufferBuilder& b, const ForkFailed& m) {
+  const auto reason = b.CreateString(m.why.reason);
+  const auto type = b.CreateString(m.why.type);
+  const auto message = b.CreateString(m.why.message);
+  return wire::CreateForkFailed(b, m.incarnation, reason, type, message, b.CreateString(m.why.traceback)).Union();
+}
+
+flatbuffers::Offset<void> pack(flatbuffers::FlatBufferBuilder& b, const ChildEnded& m) {
+  return wire::CreateChildEnded(b, m.incarnation, m.code, m.signal).Union();
+}
+
+flatbuffers::Offset<void> pack(flatbuffers::FlatBufferBuilder& b, const Bury& m) { return wire::CreateBury(b, m.incarnation).Union(); }
+
 wire::ControlBody body_type(const ControlMessage& message) {
-  constexpr wire::ControlBody kTypes[] = {wire::ControlBody::Hello, wire::ControlBody::Ready, wire::ControlBody::StartFailed,
-                                          wire::ControlBody::Stop,  wire::ControlBody::DumpStacks, wire::ControlBody::Stacks};
+  using enum wire::ControlBody;
+  constexpr wire::ControlBody kTypes[] = {Hello, Ready, StartFailed, Stop, DumpStacks, Stacks, NurseryHello,
+                                          NurseryReady, Fork, Forked, ForkFailed, ChildEnded, Bury};
+  static_assert(std::size(kTypes) == std::variant_size_v<ControlMessage>);
   return kTypes[message.index()];
 }
 
@@ -84,8 +115,39 @@ Ready unpack(const wire::Ready& m) {
   return ready;
 }
 
-StartFailed unpack(const wire::StartFailed& m) {
+// Of wire::StartFailed and wire::ForkFailed.
+template <typename T>
+StartFailed unpack_failure(const T& m) {
   return {.reason = text(m.reason()), .type = text(m.type()), .message = text(m.message()), .traceback = text(m.traceback())};
+}
+
+NurseryReady unpack(const wire::NurseryReady& m) {
+  NurseryReady ready{.layout_hash = m.layout_hash(), .threads = {}};
+  if (m.threads()) {
+    for (const flatbuffers::String* name : *m.threads()) ready.threads.push_back(text(name));
+  }
+  return ready;
+}
+
+ControlMessage unpack_for_nurseries(const wire::Control& control) {
+  switch (control.body_type()) {
+    case wire::ControlBody::NurseryHello: {
+      const wire::NurseryHello& m = *control.body_as_NurseryHello();
+      return NurseryHello{.layout_hash = m.layout_hash(), .module = text(m.module_()), .log_level = m.log_level()};
+    }
+    case wire::ControlBody::NurseryReady: return unpack(*control.body_as_NurseryReady());
+    case wire::ControlBody::Fork: return Fork{control.body_as_Fork()->incarnation()};
+    case wire::ControlBody::Forked: return Forked{control.body_as_Forked()->incarnation(), control.body_as_Forked()->pid()};
+    case wire::ControlBody::ForkFailed: {
+      const wire::ForkFailed& m = *control.body_as_ForkFailed();
+      return ForkFailed{m.incarnation(), unpack_failure(m)};
+    }
+    case wire::ControlBody::ChildEnded: {
+      const wire::ChildEnded& m = *control.body_as_ChildEnded();
+      return ChildEnded{.incarnation = m.incarnation(), .code = m.code(), .signal = m.signal()};
+    }
+    default: return Bury{control.body_as_Bury()->incarnation()};
+  }
 }
 
 }  // namespace
@@ -105,10 +167,17 @@ tl::expected<ControlMessage, std::string> decode_control(std::span<const std::ui
   switch (control->body_type()) {
     case wire::ControlBody::Hello: return unpack(*control->body_as_Hello());
     case wire::ControlBody::Ready: return unpack(*control->body_as_Ready());
-    case wire::ControlBody::StartFailed: return unpack(*control->body_as_StartFailed());
+    case wire::ControlBody::StartFailed: return unpack_failure(*control->body_as_StartFailed());
     case wire::ControlBody::Stop: return Stop{};
     case wire::ControlBody::DumpStacks: return DumpStacks{};
     case wire::ControlBody::Stacks: return Stacks{text(control->body_as_Stacks()->text())};
+    case wire::ControlBody::NurseryHello:
+    case wire::ControlBody::NurseryReady:
+    case wire::ControlBody::Fork:
+    case wire::ControlBody::Forked:
+    case wire::ControlBody::ForkFailed:
+    case wire::ControlBody::ChildEnded:
+    case wire::ControlBody::Bury: return unpack_for_nurseries(*control);
     case wire::ControlBody::NONE: break;
   }
   return tl::unexpected(std::string("a control message of an unknown kind"));

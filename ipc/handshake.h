@@ -1,9 +1,14 @@
-// Handshake: the messages over a worker's control socket, as plain structs; on the wire they are schemas/control.fbs.
+// Handshake: the messages over the control sockets of workers and nurseries, as plain structs; on the wire they are schemas/control.fbs.
 //
 //   host   -> worker   Hello, with the descriptors of HelloFd, in its order
 //   worker -> host     Ready, or StartFailed and exit
 //   host   -> worker   Stop (or the socket ends): finish the running call and end
 //   host   -> worker   DumpStacks, answered by Stacks while the worker's guard runs
+//
+//   host    -> nursery  NurseryHello, with the host's pidfd
+//   nursery -> host     NurseryReady, or StartFailed and exit
+//   host    -> nursery  Fork, with the descriptors of ForkFd, answered by Forked with the worker's pidfd, or by ForkFailed
+//   nursery -> host     ChildEnded, answered by Bury; till then the worker's number, and its group's, belongs to nobody else
 #pragma once
 
 #include <cstdint>
@@ -18,6 +23,8 @@ namespace samovar::ipc {
 
 // The request arena is missing where Hello says that it has no bytes.
 enum HelloFd { kFdHostSegment, kFdWorkerSegment, kFdEvent, kFdHostProcess, kFdResponseArena, kFdRequestArena, kHelloFds };
+
+enum ForkFd { kFdWorkerSocket, kFdWorkerOutput, kForkFds };
 
 struct Hello {
   std::uint64_t layout_hash = 0;
@@ -69,7 +76,43 @@ struct Stacks {
   std::string text;
 };
 
-using ControlMessage = std::variant<Hello, Ready, StartFailed, Stop, DumpStacks, Stacks>;
+struct NurseryHello {
+  std::uint64_t layout_hash = 0;
+  std::string module;
+  std::uint8_t log_level = 0;
+};
+
+struct NurseryReady {
+  std::uint64_t layout_hash = 0;
+  std::vector<std::string> threads;  // names of those beside the main one; where there are any it cannot fork
+};
+
+struct Fork {
+  std::uint64_t incarnation = 0;
+};
+
+struct Forked {
+  std::uint64_t incarnation = 0;
+  std::uint32_t pid = 0;
+};
+
+struct ForkFailed {
+  std::uint64_t incarnation = 0;
+  StartFailed why;
+};
+
+struct ChildEnded {
+  std::uint64_t incarnation = 0;
+  std::int32_t code = -1;   // exit code, or -1
+  std::int32_t signal = 0;  // that killed it, or 0
+};
+
+struct Bury {
+  std::uint64_t incarnation = 0;
+};
+
+using ControlMessage = std::variant<Hello, Ready, StartFailed, Stop, DumpStacks, Stacks, NurseryHello, NurseryReady, Fork, Forked, ForkFailed,
+                                    ChildEnded, Bury>;
 
 std::vector<std::uint8_t> encode_control(const ControlMessage& message);
 

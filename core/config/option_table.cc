@@ -30,6 +30,8 @@ constexpr OptionRow kOptions[] = {
      .doc = "Worker processes", .default_means = "one for each core this process may use"},
     {.name = "dispatcher", .member = &Options::dispatcher,
      .doc = "Who moves calls and replies: auto, caller, manual or pinned", .default_means = "pinned where workers + 2 <= cores, else caller"},
+    {.name = "worker_start", .member = &Options::worker_start,
+     .doc = "How workers come to be: nursery (forked from a process that has loaded the module) or exec (each loads it)"},
     {.name = "timeout", .member = &Options::timeout, .min = 1,
      .doc = "Of a call that names none"},
     {.name = "start_timeout", .member = &Options::start_timeout, .min = 1,

@@ -27,6 +27,7 @@ std::vector<std::string_view> names_of(LogLevel) {
   return {to_string(LogLevel::debug), to_string(LogLevel::info), to_string(LogLevel::warning), to_string(LogLevel::error)};
 }
 
+std::vector<std::string_view> names_of(WorkerStart) { return {to_string(WorkerStart::nursery), to_string(WorkerStart::exec)}; }
 std::vector<std::string_view> names_of(Fallback) { return {to_string(Fallback::none), to_string(Fallback::oneshot)}; }
 
 std::string quoted(std::string_view text) {
@@ -259,7 +260,8 @@ std::string format_value(const Options& options, const OptionRow& row) {
 
 std::string_view type_name(const OptionRow& row) {
   constexpr std::string_view kNames[] = {"text",     "whole number", "whole number", "whole number",  "duration",
-                                         "choice",   "choice",       "choice",        "list of texts", "list of CPUs", "true or false"};
+                                         "choice",   "choice",       "choice",       "choice",       "list of texts", "list of CPUs", "true or false"};
+  static_assert(std::size(kNames) == std::variant_size_v<Member>);
   if (row.form == Form::bytes) return "size";
   if (row.form == Form::path) return std::holds_alternative<std::string Options::*>(row.member) ? "path" : "list of paths";
   return kNames[row.member.index()];

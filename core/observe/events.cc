@@ -9,7 +9,8 @@ namespace samovar {
 std::string_view to_string(EventKind kind) {
   constexpr std::string_view kNames[] = {
       "worker_started",   "worker_ready",    "worker_failed",   "worker_suspected", "worker_recovered", "worker_killed", "worker_lost",
-      "worker_restarted", "worker_recycled", "calls_timed_out", "queue_full",       "breaker_opened",   "breaker_probing", "breaker_closed",
+      "worker_restarted", "worker_recycled", "nursery_started", "nursery_ready",   "nursery_failed",
+      "nursery_lost",     "nursery_threads", "calls_timed_out", "queue_full",       "breaker_opened",   "breaker_probing", "breaker_closed",
       "pool_quarantined", "pool_released",   "pool_reloaded",   "reload_failed",    "pool_drained"};
   return kNames[static_cast<std::size_t>(kind)];
 }
@@ -36,7 +37,9 @@ namespace samovar::core {
 
 LogLevel level_of(EventKind kind) {
   switch (kind) {
+    case EventKind::nursery_started:
     case EventKind::worker_started: return LogLevel::debug;
+    case EventKind::nursery_ready:
     case EventKind::worker_ready:
     case EventKind::worker_restarted:
     case EventKind::worker_recovered:
@@ -46,11 +49,14 @@ LogLevel level_of(EventKind kind) {
     case EventKind::pool_released:
     case EventKind::pool_reloaded:
     case EventKind::pool_drained: return LogLevel::info;
+    case EventKind::nursery_lost:
+    case EventKind::nursery_threads:
     case EventKind::worker_suspected:
     case EventKind::worker_lost:
     case EventKind::calls_timed_out:
     case EventKind::queue_full:
     case EventKind::breaker_opened: return LogLevel::warning;
+    case EventKind::nursery_failed:
     case EventKind::worker_failed:
     case EventKind::worker_killed:
     case EventKind::pool_quarantined:

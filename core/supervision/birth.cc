@@ -1,8 +1,5 @@
 // The supervisor's part from an empty seat to a worker that serves.
-#include <poll.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <random>
 #include <utility>
 
@@ -16,9 +13,9 @@ namespace {
 
 constexpr std::uint64_t kPingId = UINT64_MAX;
 
-std::uint8_t random_byte() { return static_cast<std::uint8_t>(std::random_device()()); }
-
 }  // namespace
+
+std::uint8_t Supervisor::random_byte() { return static_cast<std::uint8_t>(std::random_device()()); }
 
 bool Supervisor::is_taken(unsigned seat) const {
   return std::any_of(workers_.begin(), workers_.end(),
@@ -42,26 +39,40 @@ std::optional<std::size_t> Supervisor::free_slot(unsigned seat) const {
 
 void Supervisor::fill_seats() {
   for (;;) {
-    const std::size_t starting = count(WorkerState::starting) + count(WorkerState::pinging);
+    const std::size_t starting = count(WorkerState::forking) + count(WorkerState::starting) + count(WorkerState::pinging);
     if (starting >= restarts_.starts_at_once() || ipc::now_ns() < restarts_.next_start_ns()) return;
     const std::optional<unsigned> seat = vacant_seat();
     const std::optional<std::size_t> slot = seat ? free_slot(*seat) : std::nullopt;
-    if (!slot) return;
-    spawn(*slot, *seat);
+    if (!slot || !can_spawn()) return;
+    spawn(*slot, *seat, forker());
     if (first_failure_) return;
   }
 }
 
-void Supervisor::spawn(std::size_t index, unsigned seat) {
+bool Supervisor::can_spawn() {
+  if (forker()) return true;
+  if (nursery_ || next_nursery_) return false;
+  if (!wants_nursery()) return true;
+  nursery_ = start_nursery();
+  return false;
+}
+
+void Supervisor::spawn(std::size_t index, unsigned seat, std::shared_ptr<Nursery> forks) {
   Worker& worker = workers_[index];
   worker = Worker{};
   worker.seat = seat;
   worker.generation = generation_;
   worker.replaces_ns = std::exchange(vacated_ns_[seat], 0);
   worker.oom_kills = oom_kills_.unexplained();
+  if (forks) return fork_worker(index, std::move(forks));
   Result<void> launched = launcher_.launch(seat, worker.life);
   if (!worker.life.process) return start_failed(index, std::move(launched.error()));
+  begin_life(index, std::move(launched));
+}
 
+// Of a process that has been told what to run, or could not be.
+void Supervisor::begin_life(std::size_t index, Result<void> launched) {
+  Worker& worker = workers_[index];
   advance(index, WorkerEvent::spawned);
   worker.due_ns = ipc::in(options_.start_timeout.count());
   if (launched && (!watch(worker.life.process.pidfd(), Source::process, index) || !watch(worker.life.socket->fd(), Source::socket, index) ||
@@ -70,10 +81,7 @@ void Supervisor::spawn(std::size_t index, unsigned seat) {
   }
   if (!launched) {  // it runs, but something after that was refused
     fail(index, std::move(launched.error()));
-    // Its pidfd may not be watched, so its end is waited for here; after SIGKILL that is at once.
-    pollfd ended{worker.life.process.pidfd(), POLLIN, 0};
-    while (poll(&ended, 1, -1) < 0 && errno == EINTR) {
-    }
+    worker.life.process.await_end();  // its pidfd may not be watched
     return bury(index);
   }
   events_.tell(event(EventKind::worker_started, index, label(index) + " started"));
@@ -197,6 +205,10 @@ void Supervisor::start_failed(std::size_t index, Error error) {
   if (worker.replaces_ns != 0) vacated_ns_[worker.seat] = worker.replaces_ns;
   if (reload_ && reload_->fresh == index) return finish_reload(tl::unexpected(std::move(error)));
 
+  note_failed_start(std::move(error));
+}
+
+void Supervisor::note_failed_start(Error error) {
   restarts_.failed(ipc::now_ns(), random_byte());
   if (!serving_) {
     if (!first_failure_) first_failure_ = std::move(error);

@@ -2,7 +2,6 @@
 #include <signal.h>
 
 #include <algorithm>
-#include <random>
 #include <utility>
 
 #include "core/errors.h"
@@ -12,10 +11,7 @@ namespace samovar::core {
 namespace {
 
 constexpr std::int64_t kTerminateNs = 1'000'000'000;  // from SIGTERM to SIGKILL
-constexpr int kExitNoExtension = 3;                   // of samovar.worker: see python_ext/samovar/worker.py
-constexpr int kExitLayout = 4;
-
-std::uint8_t random_byte() { return static_cast<std::uint8_t>(std::random_device()()); }
+constexpr int kExitNoExtension = 3;                   // see python_ext/samovar/worker.py
 
 }  // namespace
 
@@ -48,6 +44,7 @@ void Supervisor::ask_to_end(std::size_t index) {
 
 void Supervisor::begin_stop(std::size_t index) {
   const WorkerState before = workers_[index].state;
+  if (before == WorkerState::forking) return withdraw(index);
   if (!advance(index, WorkerEvent::stop) || workers_[index].state == before) return;
   if (workers_[index].state == WorkerState::stopping) {
     ask_to_end(index);
@@ -59,6 +56,10 @@ void Supervisor::begin_stop(std::size_t index) {
 void Supervisor::overstay(std::size_t index) {
   Worker& worker = workers_[index];
   const WorkerState before = worker.state;
+  if (before == WorkerState::forking) {
+    return kill_nursery(*worker.nursery, make_error(Category::worker, Code::worker_lost,
+                                                    worker.nursery->label() + " was killed: it did not fork a worker within start_timeout"));
+  }
   if (!advance(index, WorkerEvent::overstayed)) return;
   switch (before) {
     case WorkerState::starting:
@@ -101,7 +102,7 @@ void Supervisor::bury(std::size_t index) {
   if (worker.served) {
     bury_served(index, how, died_in);
   } else if (!stopping_.load()) {
-    Error error = worker.failure ? std::move(*worker.failure) : start_failure(index, status);
+    Error error = worker.failure ? std::move(*worker.failure) : start_failure(how, status);
     if (status.code == kExitLayout) error.code = Code::incompatible_worker;  // not the module's fault
     start_failed(index, std::move(error));
   }
@@ -109,6 +110,7 @@ void Supervisor::bury(std::size_t index) {
   worker.life.channel.reset();
   worker.life.socket.reset();
   worker.life.output_fd.reset();
+  worker.nursery.reset();
   if (reload_) step_reload();
 }
 
@@ -148,7 +150,7 @@ void Supervisor::bury_served(std::size_t index, std::string how, WorkerState die
   }
 }
 
-Error Supervisor::start_failure(std::size_t index, const ExitStatus& status) const {
+Error Supervisor::start_failure(const std::string& how, const ExitStatus& status) const {
   const std::string& python = launcher_.python();
   if (status.code == kExitNoExtension) {
     return make_error(Category::configuration, Code::incompatible_worker,
@@ -156,7 +158,7 @@ Error Supervisor::start_failure(std::size_t index, const ExitStatus& status) con
                       "samovar for this one");
   }
   return make_error(Category::configuration, Code::incompatible_worker,
-                    label(index) + " " + status.to_string() + " before it was ready; does \"" + python +
+                    how + " before it was ready; does \"" + python +
                         " -m samovar.worker --help\" run?");
 }
 

@@ -89,6 +89,7 @@ Diagnosis diagnose(HealthMemory& memory, const Vitals& vitals, const HealthLimit
   const auto plain = [](Health health) { return Diagnosis{.health = health, .look_again_ns = ipc::kNever}; };
   switch (vitals.state) {
     case WorkerState::absent: return plain(Health::dead);
+    case WorkerState::forking:
     case WorkerState::starting:
     case WorkerState::pinging: return plain(Health::starting);
     case WorkerState::stopping:

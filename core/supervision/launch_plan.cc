@@ -75,7 +75,7 @@ Result<LaunchPlan> plan_launch(const Options& options) {
   add(environment("PYTHONPATH"));
 
   LaunchPlan plan;
-  plan.argv = {*python, "-m", "samovar.worker", "3"};
+  plan.python = std::move(*python);
   plan.environment = {{"PYTHONPATH", path}};
   // Many workers with a thread for each core each would fight for the cores; who wants more says so in the environment.
   for (const char* name : {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"}) {

@@ -1,4 +1,4 @@
-// LaunchPlan: how a worker process is started: which interpreter, which environment. Made once per pool, from its options.
+// LaunchPlan: how worker processes and nurseries are started: which interpreter, which environment. Made once per pool, from its options.
 #pragma once
 
 #include <string>
@@ -11,8 +11,11 @@
 namespace samovar::core {
 
 struct LaunchPlan {
-  std::vector<std::string> argv;
+  std::string python;
   std::vector<std::pair<std::string, std::string>> environment;
+
+  // To run the Python module `module`, which finds its socket at kInheritedSocket.
+  std::vector<std::string> argv(const std::string& module) const { return {python, "-m", module, "3"}; }
 };
 
 // Fails: python_not_found, with the places that were looked at.

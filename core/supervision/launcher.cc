@@ -12,6 +12,7 @@
 #include "core/supervision/limits.h"
 #include "ipc/clock.h"
 #include "ipc/handshake.h"
+#include "ipc/layout.h"
 
 namespace samovar::core {
 
@@ -26,8 +27,33 @@ Result<void> Launcher::check() const {
   return tl::unexpected(start_refused(ipc::system_error("pidfd_open").value(), "starting a pool"));
 }
 
+namespace {
+
+tl::unexpected<Error> failed(const ipc::SystemError& error) { return tl::unexpected(start_refused(error, "starting a worker")); }
+
+// The reading end, non-blocking, and the writing one.
+ipc::SystemResult<std::pair<ipc::UniqueFd, ipc::UniqueFd>> output_pipe() {
+  int fds[2];
+  if (pipe2(fds, O_CLOEXEC) != 0) return ipc::system_error("pipe2");
+  fcntl(fds[0], F_SETFL, O_NONBLOCK);
+  return std::pair(ipc::UniqueFd(fds[0]), ipc::UniqueFd(fds[1]));
+}
+
+}  // namespace
+
 Result<void> Launcher::launch(unsigned worker, Incarnation& made) const {
-  const auto failed = [](const ipc::SystemError& error) { return tl::unexpected(start_refused(error, "starting a worker")); };
+  Result<WorkerEnds> ends = prepare(made);
+  if (!ends) return tl::unexpected(std::move(ends.error()));
+  auto process = Process::spawn({.argv = plan_.argv("samovar.worker"),
+                                 .environment = plan_.environment,
+                                 .socket = ends->socket.fd(),
+                                 .output = ends->output.get()});
+  if (!process) return failed(process.error());
+  made.process = std::move(*process);
+  return welcome(worker, made);
+}
+
+Result<WorkerEnds> Launcher::prepare(Incarnation& made) const {
   const std::uint64_t number = incarnations_.fetch_add(1, std::memory_order_relaxed) + 1;
   made = Incarnation{.number = number};
 
@@ -40,26 +66,21 @@ Result<void> Launcher::launch(unsigned worker, Incarnation& made) const {
   made.channel = std::move(*channel);
   auto sockets = ipc::ControlSocket::pair();
   if (!sockets) return failed(sockets.error());
-  int pipe_fds[2];
-  if (pipe2(pipe_fds, O_CLOEXEC) != 0) return failed(ipc::system_error("pipe2").value());
-  made.output_fd = ipc::UniqueFd(pipe_fds[0]);
-  const ipc::UniqueFd output_end(pipe_fds[1]);
-  fcntl(made.output_fd.get(), F_SETFL, O_NONBLOCK);
-
-  auto process = Process::spawn({.argv = plan_.argv,
-                                 .environment = plan_.environment,
-                                 .socket = sockets->second.fd(),
-                                 .output = output_end.get()});
-  if (!process) return failed(process.error());
-  made.process = std::move(*process);
-  made.spawned_ns = ipc::now_ns();
+  auto pipe = output_pipe();
+  if (!pipe) return failed(pipe.error());
+  made.output_fd = std::move(pipe->first);
   made.socket = std::move(sockets->first);
   fcntl(made.socket->fd(), F_SETFL, O_NONBLOCK);  // ours alone: each end has its own flags
+  made.spawned_ns = ipc::now_ns();
+  return WorkerEnds{std::move(sockets->second), std::move(pipe->second)};
+}
+
+Result<void> Launcher::welcome(unsigned worker, Incarnation& made) const {
   if (Result<void> pinned = pin(made.process.pid(), worker); !pinned) return pinned;
   if (Result<void> limited = limit_worker(made.process.pid(), options_); !limited) return limited;
 
   ipc::Hello hello = made.channel->hello();
-  hello.incarnation = number;
+  hello.incarnation = made.number;
   hello.worker = worker;
   hello.spin_max_ns = options_.spin_max.count();
   hello.module = options_.module;
@@ -72,6 +93,30 @@ Result<void> Launcher::launch(unsigned worker, Incarnation& made) const {
   // A worker that has died already is noticed by its pidfd.
   (void)made.socket->send(ipc::encode_control(hello), made.channel->fds_for_worker(host_process_.get(), arena_.worker_fd()));
   made.channel->close_segment_fds();
+  return {};
+}
+
+Result<void> Launcher::launch_nursery(Nursery::Life& made) const {
+  auto sockets = ipc::ControlSocket::pair();
+  if (!sockets) return failed(sockets.error());
+  auto pipe = output_pipe();
+  if (!pipe) return failed(pipe.error());
+  auto process = Process::spawn({.argv = plan_.argv("samovar.nursery"),
+                                 .environment = plan_.environment,
+                                 .socket = sockets->second.fd(),
+                                 .output = pipe->second.get()});
+  if (!process) return failed(process.error());
+  made.process = std::move(*process);
+  made.output_fd = std::move(pipe->first);
+  made.socket = std::move(sockets->first);
+  fcntl(made.socket->fd(), F_SETFL, O_NONBLOCK);
+  made.spawned_ns = ipc::now_ns();
+  if (Result<void> limited = limit_nursery(made.process.pid(), options_); !limited) return limited;
+  const int fds[] = {host_process_.get()};
+  (void)made.socket->send(
+      ipc::encode_control(ipc::NurseryHello{
+          .layout_hash = ipc::layout_hash(), .module = options_.module, .log_level = static_cast<std::uint8_t>(options_.log_level)}),
+      fds);
   return {};
 }
 

@@ -1,4 +1,4 @@
-// Launcher: makes an incarnation of a worker: its channel, its process, and the first message to it.
+// Launcher: makes an incarnation of a worker: its channel, its process, and the first message to it; and nurseries.
 // Threads: any.
 #pragma once
 
@@ -12,6 +12,7 @@
 
 #include "core/arenas/request_arena.h"
 #include "core/supervision/launch_plan.h"
+#include "core/supervision/nursery.h"
 #include "core/supervision/process.h"
 #include "ipc/channel.h"
 #include "ipc/control_socket.h"
@@ -28,6 +29,12 @@ struct Incarnation {
   std::int64_t spawned_ns = 0;
 };
 
+// What the process of a worker has at its start.
+struct WorkerEnds {
+  ipc::ControlSocket socket;
+  ipc::UniqueFd output;
+};
+
 class Launcher {
  public:
   // All outlive this.
@@ -40,7 +47,15 @@ class Launcher {
   // caller's to kill and reap.
   Result<void> launch(unsigned worker, Incarnation& made) const;
 
-  const std::string& python() const { return plan_.argv[0]; }
+  // The same in two steps, for a worker that a nursery forks in between: all but the process, which gets the ends; and then, with the
+  // process, what is done to it from outside and its Hello.
+  Result<WorkerEnds> prepare(Incarnation& made) const;
+  Result<void> welcome(unsigned worker, Incarnation& made) const;
+
+  // As launch(): a nursery, which loads the module.
+  Result<void> launch_nursery(Nursery::Life& made) const;
+
+  const std::string& python() const { return plan_.python; }
 
  private:
   Result<void> pin(pid_t pid, unsigned worker) const;

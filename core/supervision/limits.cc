@@ -27,6 +27,14 @@ std::string hard_limit(int resource) {
   return host.rlim_max == RLIM_INFINITY ? "unlimited" : std::to_string(host.rlim_max);
 }
 
+Result<void> set_limit(pid_t pid, const Options& options, const Limit& limit) {
+  if (prlimit(pid, static_cast<__rlimit_resource>(limit.resource), &limit.value, nullptr) == 0) return {};
+  if (errno == ESRCH) return {};  // it has died already, which its pidfd tells
+  return refused(options, limit.option, std::to_string(limit.value.rlim_cur),
+                 std::string(std::strerror(errno)) + "; the hard limit of this process is " + hard_limit(limit.resource) +
+                     ": lower the option or raise that (ulimit -H, LimitNOFILE= and so on)");
+}
+
 Result<void> set_nice(pid_t pid, const Options& options) {
   if (options.worker_nice == 0) return {};
   errno = 0;
@@ -55,13 +63,16 @@ std::vector<Limit> limits_of(const Options& options) {
 
 Result<void> limit_worker(pid_t pid, const Options& options) {
   for (const Limit& limit : limits_of(options)) {
-    if (prlimit(pid, static_cast<__rlimit_resource>(limit.resource), &limit.value, nullptr) == 0) continue;
-    if (errno == ESRCH) return {};  // it has died already, which its pidfd tells
-    return refused(options, limit.option, std::to_string(limit.value.rlim_cur),
-                   std::string(std::strerror(errno)) + "; the hard limit of this process is " + hard_limit(limit.resource) +
-                       ": lower the option or raise that (ulimit -H, LimitNOFILE= and so on)");
+    if (Result<void> is_set = set_limit(pid, options, limit); !is_set) return is_set;
   }
   return set_nice(pid, options);
+}
+
+Result<void> limit_nursery(pid_t pid, const Options& options) {
+  for (const Limit& limit : limits_of(options)) {
+    if (limit.resource == RLIMIT_DATA) return set_limit(pid, options, limit);
+  }
+  return {};
 }
 
 }  // namespace samovar::core

@@ -25,4 +25,7 @@ std::vector<Limit> limits_of(const Options& options);
 // Fails: invalid_option, naming the option and what the system allows.
 Result<void> limit_worker(pid_t pid, const Options& options);
 
+// Likewise on a nursery: the memory alone, since it loads what workers would. The rest is set on each worker that it forks.
+Result<void> limit_nursery(pid_t pid, const Options& options);
+
 }  // namespace samovar::core

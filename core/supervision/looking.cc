@@ -46,6 +46,7 @@ void Supervisor::look() {
     suspect(i, found, now_ns);
     if (found.is_condemned) condemn(i, found, now_ns);
   }
+  look_at_nurseries(now_ns);
   recycle_one(now_ns);
 }
 

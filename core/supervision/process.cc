@@ -1,6 +1,7 @@
 #include "core/supervision/process.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/syscall.h>
@@ -11,6 +12,7 @@
 #include <cstring>
 #include <ctime>
 #include <string_view>
+#include <utility>
 
 #ifndef P_PIDFD
 #define P_PIDFD 3
@@ -92,7 +94,7 @@ std::string ExitStatus::to_string() const {
     return text;
   }
   if (code) return "exited with status " + std::to_string(*code);
-  return "ended (status unknown: the host ignores SIGCHLD or reaps its children itself)";
+  return "ended (status unknown: the host ignores SIGCHLD or reaps its children itself, or the nursery that forked it has ended)";
 }
 
 SystemResult<Process> Process::spawn(const SpawnOptions& options) {
@@ -115,6 +117,15 @@ SystemResult<Process> Process::spawn(const SpawnOptions& options) {
   return process;
 }
 
+Process Process::adopt(std::shared_ptr<Parent> parent, std::uint64_t number, pid_t pid, UniqueFd pidfd) {
+  Process process;
+  process.pid_ = pid;
+  process.pidfd_ = std::move(pidfd);
+  process.parent_ = std::move(parent);
+  process.number_ = number;
+  return process;
+}
+
 void Process::signal(int signal) const { syscall(SYS_pidfd_send_signal, pidfd_.get(), signal, nullptr, 0); }
 
 void Process::signal_group(int signal) const {
@@ -122,7 +133,14 @@ void Process::signal_group(int signal) const {
   if (pid_ > 0) kill(-pid_, signal);
 }
 
+void Process::await_end() const {
+  pollfd ended{pidfd_.get(), POLLIN, 0};
+  while (poll(&ended, 1, -1) < 0 && errno == EINTR) {
+  }
+}
+
 ExitStatus Process::exit_status() const {
+  if (parent_) return parent_->exit_status(number_, pid_);
   siginfo_t info{};
   if (!wait_for(pidfd_, WNOWAIT, info)) return {};
   if (info.si_code == CLD_EXITED) return {.code = info.si_status, .signal = {}};
@@ -131,13 +149,14 @@ ExitStatus Process::exit_status() const {
 
 void Process::bury_group() {
   siginfo_t info{};
-  const bool is_ours = wait_for(pidfd_, WNOWAIT, info);
+  const bool is_ours = parent_ ? parent_->is_alive() : wait_for(pidfd_, WNOWAIT, info);
   // While it has not been reaped its number, and so its group's, belongs to nobody else. Where the host ignores SIGCHLD or reaps
   // everything itself it is, or is about to be: then a group without its leader is still the old one, and one with a leader another's.
   const timespec moment{0, 50'000};
   for (int look = 0; !is_ours && look < 200 && kill(pid_, 0) == 0; ++look) nanosleep(&moment, nullptr);
   if (is_ours || (kill(pid_, 0) != 0 && errno == ESRCH)) kill(-pid_, SIGKILL);
-  wait_for(pidfd_, 0, info);
+  if (parent_) parent_->bury(number_);
+  else wait_for(pidfd_, 0, info);
   pidfd_.reset();
 }
 

@@ -1,4 +1,4 @@
-// Process: one child, started with posix_spawn, proven dead by its pidfd.
+// Process: one child, started with posix_spawn or forked by a nursery, proven dead by its pidfd.
 //
 // The child begins with a clean signal mask and dispositions, stdin from /dev/null, stdout and stderr on one pipe, one
 // inherited socket, no other descriptor, and a process group of its own. Reaping tolerates a host that ignores SIGCHLD or
@@ -7,6 +7,8 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -34,10 +36,23 @@ struct ExitStatus {
   std::string to_string() const;  // "exited with status 3", "was killed by signal 9 (Killed)", "ended (status unknown)"
 };
 
+// Who has forked processes for this one. It knows how they ended, and keeps a dead one unreaped, its number its own, until bury().
+class Parent {
+ public:
+  virtual ~Parent() = default;
+
+  // Of the child `number`, which has ended. Unknown where nobody says so. Blocks for a moment at most.
+  virtual ExitStatus exit_status(std::uint64_t number, pid_t pid) = 0;
+
+  virtual bool is_alive() const = 0;  // else its dead children have been reaped by somebody, or will be
+  virtual void bury(std::uint64_t number) = 0;
+};
+
 class Process {
  public:
   Process() = default;
   static ipc::SystemResult<Process> spawn(const SpawnOptions& options);
+  static Process adopt(std::shared_ptr<Parent> parent, std::uint64_t number, pid_t pid, ipc::UniqueFd pidfd);
 
   pid_t pid() const { return pid_; }
   int pidfd() const { return pidfd_.get(); }
@@ -46,7 +61,9 @@ class Process {
   void signal(int signal) const;        // this process; never another one that got its number
   void signal_group(int signal) const;  // and its children that stayed in its group. Requires: not yet buried
 
-  // How it ended. It stays to be buried. Requires: the pidfd polls readable. Does not block.
+  void await_end() const;  // blocks
+
+  // How it ended. It stays to be buried. Requires: the pidfd polls readable. Blocks as Parent::exit_status() does, else not.
   ExitStatus exit_status() const;
 
   // Kills what is left of its group, its children, and reaps it. Requires: as exit_status(). May take long: the kernel throws its /proc
@@ -56,6 +73,8 @@ class Process {
  private:
   pid_t pid_ = -1;
   ipc::UniqueFd pidfd_;
+  std::shared_ptr<Parent> parent_;  // null: this process
+  std::uint64_t number_ = 0;        // with its parent
 };
 
 }  // namespace samovar::core

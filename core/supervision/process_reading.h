@@ -1,4 +1,4 @@
-// Reads what /proc says of a process, for Health.
+// Reads what /proc says of a process.
 #pragma once
 
 #include <sys/types.h>
@@ -11,5 +11,8 @@ namespace samovar::core {
 
 // Nothing where there is no such process, or no /proc.
 std::optional<ProcessReading> read_process(pid_t pid);
+
+// Of a zombie, which somebody else's child may be: its status as of wait(2). 0, too, where this process may not know it.
+std::optional<int> read_wait_status(pid_t pid);
 
 }  // namespace samovar::core

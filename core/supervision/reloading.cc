@@ -24,9 +24,10 @@ void Supervisor::step_reload() {
   if (stopping_.load()) return;
   if (reload_->fresh) {
     const WorkerState fresh = workers_[*reload_->fresh].state;
-    if (fresh == WorkerState::starting || fresh == WorkerState::pinging) return;
+    if (is_being_born(fresh)) return;
     const Worker& old = workers_[*reload_->old];
     const bool old_is_there = old.state != WorkerState::absent && old.life.number == reload_->old_incarnation;
+    if (fresh == WorkerState::serving) use_next_nursery();
     if (old_is_there && old.state == WorkerState::serving && fresh == WorkerState::serving) retire(*reload_->old, "reload");
     if (old_is_there && old.state != WorkerState::serving) return;  // it finishes its calls, and ends
     reload_->fresh.reset();
@@ -37,19 +38,35 @@ void Supervisor::step_reload() {
     if (count(WorkerState::serving) == seats_) finish_reload({});  // one that died meanwhile starts from fresh code anyway
     return;
   }
+  if (!has_fresh_code()) return;
   const std::optional<std::size_t> slot = free_slot(old->seat);
   if (!slot) return;  // a worker is still ending
   const unsigned seat = old->seat;
   reload_->old = static_cast<std::size_t>(old - workers_.begin());
   reload_->old_incarnation = old->life.number;
   reload_->fresh = *slot;
-  spawn(*slot, seat);
+  spawn(*slot, seat, fresh_forker());
+}
+
+// Whether a worker that is started now has the code that the reload is to bring in: by exec it has.
+bool Supervisor::has_fresh_code() {
+  if (fresh_forker()) return true;
+  if (next_nursery_ || (nursery_ && nursery_->generation() == generation_)) return false;  // it is loading
+  if (!wants_nursery()) return true;
+  next_nursery_ = start_nursery();
+  return false;
+}
+
+// From now on: one worker with its code has been seen to serve. Where that was started by exec no nursery is of use any more.
+void Supervisor::use_next_nursery() {
+  if (next_nursery_ || !wants_nursery()) nursery_ = std::move(next_nursery_);
 }
 
 void Supervisor::finish_reload(Result<void> result) {
   if (reload_) {
     const auto took = std::chrono::nanoseconds(ipc::now_ns() - reload_->began_ns);
     reload_.reset();
+    next_nursery_.reset();
     Event done{.kind = EventKind::pool_reloaded, .message = "all workers run fresh code", .pool = {}, .took = took, .method = {}, .state = {}, .details = {}};
     if (result) {
       dispatcher_->extend_methods(methods_);

@@ -60,6 +60,7 @@ Result<std::vector<ipc::Method>> Supervisor::start_workers() {
   while (!first_failure_ && count(WorkerState::serving) < seats_) {
     fill_seats();
     bury_groups();
+    end_nurseries();
     if (!first_failure_) run_once(next_due_ns());
   }
   if (first_failure_) {
@@ -109,6 +110,7 @@ void Supervisor::run() {
     }
     if (!stopped) fill_seats();
     bury_groups();
+    end_nurseries();
     if (stopped && none_left()) break;
 
     if (dispatcher_ && counters_.asynchronous.get() > 0) {
@@ -148,13 +150,18 @@ void Supervisor::run_once(std::int64_t until_ns) {
   run_timers();
 }
 
-void Supervisor::handle(Source source, std::size_t index) {
+void Supervisor::handle(Source source, std::uint64_t index) {
   switch (source) {
     case Source::bell: handle_bell(); break;
     case Source::process: bury(index); break;
     case Source::socket: read_socket(index); break;
     case Source::output: read_output(index); break;
     case Source::channel: read_pong(index); break;
+    case Source::nursery: bury_nursery(index); break;
+    case Source::nursery_socket: read_nursery(index); break;
+    case Source::nursery_output:
+      if (Nursery* nursery = find_nursery(index); nursery && nursery->life().output_fd) read_nursery_output(*nursery);
+      break;
   }
 }
 
@@ -191,6 +198,7 @@ void Supervisor::handle_bell() {
 std::int64_t Supervisor::next_due_ns() const {
   std::int64_t due_ns = std::min(trim_due_ns_, look_due_ns_);
   for (const Worker& worker : workers_) due_ns = std::min(due_ns, worker.due_ns);
+  for (const auto& nursery : nurseries_) due_ns = std::min(due_ns, nursery->due_ns);
   if (vacant_seat() && !stopping_.load()) due_ns = std::min(due_ns, restarts_.next_start_ns());
   return due_ns;
 }
@@ -207,6 +215,9 @@ void Supervisor::run_timers() {
     if (workers_[i].due_ns > now_ns) continue;
     workers_[i].due_ns = ipc::kNever;
     overstay(i);
+  }
+  for (const auto& nursery : nurseries_) {
+    if (nursery->due_ns <= now_ns) nursery_overstays(*nursery);
   }
 }
 
@@ -233,13 +244,13 @@ bool Supervisor::advance(std::size_t index, WorkerEvent event) {
   return state.has_value();
 }
 
-bool Supervisor::none_left() const { return count(WorkerState::absent) == workers_.size(); }
+bool Supervisor::none_left() const { return count(WorkerState::absent) == workers_.size() && nurseries_.empty() && unburied_.empty(); }
 
 std::size_t Supervisor::count(WorkerState state) const {
   return static_cast<std::size_t>(std::count_if(workers_.begin(), workers_.end(), [&](const Worker& w) { return w.state == state; }));
 }
 
-bool Supervisor::watch(int fd, Source source, std::size_t index) {
+bool Supervisor::watch(int fd, Source source, std::uint64_t index) {
   epoll_event event{.events = EPOLLIN, .data = {.u64 = pack(index, static_cast<std::uint8_t>(source))}};
   if (source == Source::channel) event.events |= EPOLLET;  // its counter is never read
   return epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0;

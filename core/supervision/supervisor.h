@@ -8,7 +8,8 @@
 // A seat is a worker's number as users see it, 0 to workers - 1; a slot is where the dispatcher keeps its channel. There is one slot
 // more than seats, so that reload() can start a worker before it retires the one it replaces.
 //
-// Its parts: supervisor.cc the loop; birth.cc from spawn to serving; looking.cc health and recycling; death.cc ends; reloading.cc.
+// Its parts: supervisor.cc the loop; birth.cc from spawn to serving; nursing.cc nurseries; looking.cc health and recycling; death.cc ends;
+// reloading.cc.
 // Threads: start_workers(), serve(), stop() by the pool's owner; kill_worker(), worker_drained(), reload() any.
 #pragma once
 
@@ -34,6 +35,7 @@
 #include "core/observe/log.h"
 #include "core/supervision/health.h"
 #include "core/supervision/launcher.h"
+#include "core/supervision/nursery.h"
 #include "core/supervision/oom_kills.h"
 #include "core/supervision/recycle_policy.h"
 #include "core/supervision/restart_policy.h"
@@ -69,11 +71,14 @@ class Supervisor {
   void worker_drained(DutyCycle::Drained drained);
 
  private:
-  enum class Source : std::uint8_t { bell, process, socket, output, channel };
+  static constexpr int kExitLayout = 4;  // of a process: see python_ext/samovar/worker.py
+
+  enum class Source : std::uint8_t { bell, process, socket, output, channel, nursery, nursery_socket, nursery_output };
 
   struct Worker {
     WorkerState state = WorkerState::absent;
     Incarnation life;
+    std::shared_ptr<Nursery> nursery;  // that forks it; null: it was started by exec
     unsigned seat = 0;
     std::uint32_t generation = 0;  // of the code: counts reloads
     std::int64_t replaces_ns = 0;  // when its seat was vacated; 0: nobody had it before
@@ -107,11 +112,11 @@ class Supervisor {
   // The loop.
   void run();
   void run_once(std::int64_t until_ns);
-  void handle(Source source, std::size_t index);
+  void handle(Source source, std::uint64_t index);
   void handle_bell();
   void run_timers();
   std::int64_t next_due_ns() const;
-  bool watch(int fd, Source source, std::size_t index);
+  bool watch(int fd, Source source, std::uint64_t index);
   void unwatch(int fd);
 
   // From spawn to serving.
@@ -119,15 +124,39 @@ class Supervisor {
   bool is_taken(unsigned seat) const;
   std::optional<unsigned> vacant_seat() const;
   std::optional<std::size_t> free_slot(unsigned seat) const;
-  void spawn(std::size_t index, unsigned seat);
+  bool can_spawn();  // else it is tried again when a nursery is ready
+  void spawn(std::size_t index, unsigned seat, std::shared_ptr<Nursery> forks);  // null: by exec
+  void begin_life(std::size_t index, Result<void> launched);
   void read_socket(std::size_t index);
   void greet_ready(std::size_t index, ipc::Ready ready);
   void ping(std::size_t index);
   void read_pong(std::size_t index);
   void hand_over(std::size_t index);
   void start_failed(std::size_t index, Error error);
+  void note_failed_start(Error error);
   void quarantine(const Error& error);
   void release();
+
+  // Nurseries.
+  bool wants_nursery() const;
+  std::shared_ptr<Nursery> forker() const;
+  std::shared_ptr<Nursery> fresh_forker() const;  // of the latest generation
+  std::shared_ptr<Nursery> start_nursery();
+  Nursery* find_nursery(std::uint64_t number) const;
+  void read_nursery(std::uint64_t number);
+  void read_nursery_output(Nursery& nursery);
+  void greet_nursery(Nursery& nursery, const ipc::NurseryReady& ready);
+  void fork_worker(std::size_t index, std::shared_ptr<Nursery> nursery);
+  std::optional<std::size_t> forking_slot(std::uint64_t incarnation) const;
+  void adopt(Nursery::Forked forked);
+  void withdraw(std::size_t index);
+  void look_at_nurseries(std::int64_t now_ns);
+  void nursery_overstays(Nursery& nursery);
+  void kill_nursery(Nursery& nursery, Error error);
+  void end_nurseries();
+  void bury_nursery(std::uint64_t number);
+  void nursery_start_failed(const Nursery* nursery, Error error);
+  Event event(EventKind kind, const Nursery& nursery, std::string message) const;
 
   // Life.
   void read_output(std::size_t index);
@@ -138,6 +167,8 @@ class Supervisor {
   void recycle_one(std::int64_t now_ns);
   void retire(std::size_t index, std::string_view why);
   void step_reload();
+  bool has_fresh_code();
+  void use_next_nursery();
   void finish_reload(Result<void> result);
 
   // Death.
@@ -149,8 +180,9 @@ class Supervisor {
   void bury(std::size_t index);
   void bury_groups();
   void bury_served(std::size_t index, std::string how, WorkerState died_in);
-  Error start_failure(std::size_t index, const ExitStatus& status) const;
+  Error start_failure(const std::string& how, const ExitStatus& status) const;  // of who said nothing before it ended
 
+  static std::uint8_t random_byte();
   bool advance(std::size_t index, WorkerEvent event);
   bool none_left() const;
   std::size_t count(WorkerState state) const;
@@ -171,6 +203,11 @@ class Supervisor {
   // Owned by the thread that runs the loop.
   unsigned seats_;                           // 1 until the methods are known and 0 then, where the pool is switched off
   std::vector<Worker> workers_;              // by slot
+  std::vector<std::shared_ptr<Nursery>> nurseries_;  // all that live
+  std::shared_ptr<Nursery> nursery_;                 // that forks, or will when it is ready
+  std::shared_ptr<Nursery> next_nursery_;            // likewise, with the code that reload() brings in
+  std::uint64_t nurseries_started_ = 0;
+  std::optional<std::uint32_t> cannot_fork_;         // the generation of code that starts threads when it is loaded
   std::vector<Process> unburied_;            // ended, and not reaped
   std::vector<std::int64_t> vacated_ns_;     // by seat: since when; 0: never had a worker
   std::vector<ipc::Method> methods_;         // of the pool: the first worker's, and what reloads have added

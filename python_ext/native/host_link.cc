@@ -14,6 +14,7 @@
 #include "python_ext/native/exit_status.h"
 #include "python_ext/native/forked_child.h"
 #include "python_ext/native/guard.h"
+#include "python_ext/native/link.h"
 #include "python_ext/native/prober.h"
 #include "python_ext/native/ref.h"
 #include "python_ext/native/stack_dump.h"
@@ -21,11 +22,6 @@
 
 namespace samovar::python {
 namespace {
-
-// A StartFailed must fit into a datagram with room to spare.
-constexpr std::size_t kStartTracebackBytesMax = 32 * 1024;
-constexpr std::size_t kStartMessageBytesMax = 8 * 1024;
-constexpr std::uint8_t kLogLevelMax = 3;
 
 struct Link {
   ipc::ControlSocket socket;
@@ -41,23 +37,6 @@ struct HostLinkObject {
 };
 
 Link& link_of(PyObject* self) { return *reinterpret_cast<HostLinkObject*>(self)->link; }
-
-PyObject* raise_system_error(const ipc::SystemError& error) {
-  const Ref arguments = Ref::steal(Py_BuildValue("(is)", error.error, error.to_string().c_str()));
-  if (arguments) PyErr_SetObject(PyExc_OSError, arguments.get());
-  return nullptr;
-}
-
-// Whether `message` reached the socket; false with OSError.
-bool send(const Link& link, const ipc::ControlMessage& message) {
-  const std::vector<std::uint8_t> bytes = ipc::encode_control(message);
-  ipc::SystemResult<void> sent;
-  Py_BEGIN_ALLOW_THREADS
-  sent = link.socket.send(bytes);
-  Py_END_ALLOW_THREADS
-  if (!sent) raise_system_error(sent.error());
-  return sent.has_value();
-}
 
 // guard(): maps the channel, and starts the threads that show that this process lives and end it when the host is gone.
 PyObject* guard(PyObject* self, PyObject*) {
@@ -85,12 +64,7 @@ PyObject* guard(PyObject* self, PyObject*) {
 PyObject* fail(PyObject* self, PyObject* arguments) {
   PyObject* text[4];
   if (!PyArg_ParseTuple(arguments, "UUUU:fail", &text[0], &text[1], &text[2], &text[3])) return nullptr;
-  ipc::StartFailed failed{to_utf8(text[0]), to_utf8(text[1]), to_utf8(text[2]), to_utf8(text[3])};
-  cut_tail(failed.reason, kStartMessageBytesMax);
-  cut_tail(failed.type, kErrorTypeBytesMax);
-  cut_tail(failed.message, kStartMessageBytesMax);
-  cut_middle(failed.traceback, kStartTracebackBytesMax);
-  if (!send(link_of(self), failed)) return nullptr;
+  if (!send(link_of(self).socket, start_failure(text))) return nullptr;
   Py_RETURN_NONE;
 }
 
@@ -130,7 +104,7 @@ PyObject* say_ready_and_serve(Link& link, std::vector<Method> methods, PyObject*
   if (ipc::encode_control(ready).size() > ipc::kControlBytesMax) {
     for (ipc::Method& method : ready.methods) method.signature.clear();  // the names matter more
   }
-  if (!send(link, ready)) return nullptr;
+  if (!send(link.socket, ready)) return nullptr;
 
   const Prober::Serving probed(link.prober);
   WorkerLoop loop(*link.end, link.hello.worker, link.hello.escaped_views_max, std::move(methods), describe, state);
@@ -205,22 +179,10 @@ PyType_Spec kSpec = {"samovar._native.HostLink", sizeof(HostLinkObject), 0,
 PyObject* make_host_link_type(PyObject* module) { return PyType_FromModuleAndSpec(module, &kSpec, nullptr); }
 
 PyObject* receive_hello(PyObject* module, PyObject* fd_object) {
-  const int fd = PyObject_AsFileDescriptor(fd_object);
-  if (fd < 0) return nullptr;
-  ipc::ControlSocket socket{ipc::UniqueFd(fd)};
-  ipc::SystemResult<ipc::ControlDatagram> datagram;
-  Py_BEGIN_ALLOW_THREADS
-  datagram = socket.receive();
-  Py_END_ALLOW_THREADS
-  if (!datagram) return raise_system_error(datagram.error());
-  if (datagram->bytes.empty()) return raise_system_error({"the host closed the socket before its first message", ECONNRESET});
-  auto message = ipc::decode_control(datagram->bytes);
-  if (!message) {
-    PyErr_Format(PyExc_ValueError, "the host's first message is %s", message.error().c_str());
-    return nullptr;
-  }
-  auto* hello = std::get_if<ipc::Hello>(&*message);
-  if (hello == nullptr || datagram->fds.size() < ipc::kHelloFds - 1 || hello->log_level > kLogLevelMax) {
+  std::optional<FirstMessage> first = receive_first(fd_object);
+  if (!first) return nullptr;
+  auto* hello = std::get_if<ipc::Hello>(&first->message);
+  if (hello == nullptr || first->fds.size() < ipc::kHelloFds - 1 || hello->log_level > kLogLevelMax) {
     PyErr_SetString(PyExc_ValueError, "the host's first message is no Hello with its descriptors");
     return nullptr;
   }
@@ -229,7 +191,7 @@ PyObject* receive_hello(PyObject* module, PyObject* fd_object) {
   PyObject* self = type->tp_alloc(type, 0);
   if (self == nullptr) return nullptr;
   reinterpret_cast<HostLinkObject*>(self)->link =
-      new Link{.socket = std::move(socket), .hello = std::move(*hello), .fds = std::move(datagram->fds), .end = nullptr};
+      new Link{.socket = std::move(first->socket), .hello = std::move(*hello), .fds = std::move(first->fds), .end = nullptr};
   return self;
 }
 

@@ -21,6 +21,7 @@ struct ModuleState {
   PyObject* argument_block_type;
   PyObject* context_type;
   PyObject* host_link_type;
+  PyObject* nursery_link_type;
 };
 
 }  // namespace samovar::python

@@ -7,6 +7,7 @@
 #include "python_ext/native/argument_view.h"
 #include "python_ext/native/context.h"
 #include "python_ext/native/host_link.h"
+#include "python_ext/native/nursery_link.h"
 #include "python_ext/native/values.h"
 
 namespace samovar::python {
@@ -23,6 +24,8 @@ int execute(PyObject* module) {
   if (state->context_type == nullptr || PyModule_AddObjectRef(module, "Context", state->context_type) < 0) return -1;
   state->host_link_type = make_host_link_type(module);
   if (state->host_link_type == nullptr || PyModule_AddObjectRef(module, "HostLink", state->host_link_type) < 0) return -1;
+  state->nursery_link_type = make_nursery_link_type(module);
+  if (state->nursery_link_type == nullptr || PyModule_AddObjectRef(module, "NurseryLink", state->nursery_link_type) < 0) return -1;
   PyObject* hash = PyLong_FromUnsignedLongLong(ipc::layout_hash());
   const int added = PyModule_AddObjectRef(module, "LAYOUT_HASH", hash);
   Py_XDECREF(hash);
@@ -34,6 +37,7 @@ int traverse(PyObject* module, visitproc visit, void* arg) {
     Py_VISIT(state->argument_block_type);
     Py_VISIT(state->context_type);
     Py_VISIT(state->host_link_type);
+    Py_VISIT(state->nursery_link_type);
   }
   return 0;
 }
@@ -43,12 +47,15 @@ int clear(PyObject* module) {
     Py_CLEAR(state->argument_block_type);
     Py_CLEAR(state->context_type);
     Py_CLEAR(state->host_link_type);
+    Py_CLEAR(state->nursery_link_type);
   }
   return 0;
 }
 
 PyMethodDef kMethods[] = {
     {"receive_hello", receive_hello, METH_O, "receive_hello(fd) -> HostLink: wait for the host's first message."},
+    {"receive_nursery_hello", receive_nursery_hello, METH_O,
+     "receive_nursery_hello(fd) -> NurseryLink: wait for the host's first message to a nursery."},
     {"encode_value", py_encode_value, METH_O, "encode_value(object) -> bytes: as a result of kind `value` goes over the wire."},
     {"decode_value", py_decode_value, METH_O, "decode_value(bytes) -> object: the way back."},
     {nullptr, nullptr, 0, nullptr}};

@@ -1,9 +1,9 @@
-"""The decorators, and what they have collected: the methods and preload hooks of the user's module."""
+"""The decorators, and what they have collected: the methods and hooks of the user's module."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar, overload
 
@@ -51,12 +51,30 @@ class Method:
         )
 
 
+class Hooks:
+    """Functions without arguments, in the order of their registration."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._functions: dict[str, AnyFunction] = {}
+
+    def add(self, function: AnyFunction) -> None:
+        if not callable(function):
+            raise TypeError(f"@samovar.{self.name} needs a function, not {type(function).__name__}")
+        self._functions[place_of(function)] = function  # a module that is executed twice has each hook once
+
+    def __iter__(self) -> Iterator[AnyFunction]:
+        return iter(list(self._functions.values()))
+
+
 class Registry:
-    """Methods and preload hooks, in the order of their registration."""
+    """Methods, in the order of their registration, and hooks."""
 
     def __init__(self) -> None:
         self._methods: dict[str, Method] = {}
-        self._preloads: dict[str, AnyFunction] = {}
+        self.preload = Hooks("preload")
+        self.before_fork = Hooks("before_fork")
+        self.after_fork = Hooks("after_fork")
 
     def add_method(self, function: AnyFunction, name: str) -> None:
         check_method(function, name)
@@ -70,18 +88,9 @@ class Registry:
             )
         self._methods[name] = added
 
-    def add_preload(self, function: AnyFunction) -> None:
-        if not callable(function):
-            raise TypeError(f"@samovar.preload needs a function, not {type(function).__name__}")
-        self._preloads[place_of(function)] = function
-
     @property
     def methods(self) -> list[Method]:
         return list(self._methods.values())
-
-    @property
-    def preloads(self) -> list[AnyFunction]:
-        return list(self._preloads.values())
 
 
 registry = Registry()
@@ -108,8 +117,27 @@ def method(name: Any = None) -> Any:
 
 
 def preload(function: F) -> F:
-    """Call a function without arguments once, after the module is imported and before the first call."""
-    registry.add_preload(function)
+    """Call a function without arguments once, after the module is imported and before the first call.
+
+    Where workers are forked it runs in the nursery, and they share the memory of what it loads; else in each worker.
+    """
+    registry.preload.add(function)
+    return function
+
+
+def before_fork(function: F) -> F:
+    """Call a function without arguments in the nursery, before each fork of a worker."""
+    registry.before_fork.add(function)
+    return function
+
+
+def after_fork(function: F) -> F:
+    """Call a function without arguments in each forked worker, before its first call.
+
+    For what processes must not share: connections, open files, seeds of random generators, threads. (Those of `random` and
+    `numpy.random` are seeded anew without it.) A worker that was not forked does not call it.
+    """
+    registry.after_fork.add(function)
     return function
 
 

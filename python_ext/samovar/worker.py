@@ -1,23 +1,33 @@
 """A worker: `python -m samovar.worker FD`, started by a host that has the other end of the socket FD.
 
 Loads the user's module, tells the host what it can call, and serves until told to stop. What follows is native.
+A nursery (nursery.py) forks workers that have loaded it already.
 """
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import faulthandler
 import importlib.machinery
 import io
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, TypeVar
 
 from samovar import failures, loading, log
-from samovar.methods import registry
+from samovar.methods import Hooks, registry
 
 if TYPE_CHECKING:
-    from samovar._native import HostLink
+    from samovar._native import HostLink, NurseryLink
+
+AnyLink = TypeVar("AnyLink", "HostLink", "NurseryLink")
+
+
+Failure = tuple[str, str, str, str]
+"""What was being done, and the exception's type, message and traceback, or nothing."""
 
 
 class Exit(enum.IntEnum):
@@ -32,13 +42,27 @@ class Exit(enum.IntEnum):
 
 
 def main(arguments: list[str]) -> int:
+    link = greet("samovar.worker", __doc__, arguments, lambda native, fd: native.receive_hello(fd))
+    if isinstance(link, Exit):
+        return link
+    name_process("samovar-worker")
+    link.guard()
+    log.install(link.log_level)
+    if failure := load(link.module):
+        link.fail(*failure)
+        return Exit.START_FAILED
+    return serve(link)
+
+
+def greet(
+    name: str, description: str | None, arguments: list[str], receive: Callable[[ModuleType, int], AnyLink]
+) -> AnyLink | Exit:
+    """The host's first message, or the status to end with. What was wrong has been said."""
     if arguments[1:] in (["--help"], ["-h"]):
-        print(__doc__)
+        print(description)
         return Exit.STOPPED
     if len(arguments) != 2 or not arguments[1].isdigit():
-        return complain(
-            "samovar.worker is started by a Samovar pool, which passes it a socket; it is no command", Exit.USAGE
-        )
+        return complain(f"{name} is started by a Samovar pool, which passes it a socket; it is no command", Exit.USAGE)
     try:
         from samovar import _native
     except ImportError as error:
@@ -46,39 +70,51 @@ def main(arguments: list[str]) -> int:
     print_lines_at_once()
     faulthandler.enable(2)  # the stacks of a crash are its last output
     try:
-        link = _native.receive_hello(int(arguments[1]))
+        link = receive(_native, int(arguments[1]))
     except (OSError, ValueError) as error:
         return complain(
-            f"samovar.worker: no word from the host over descriptor {arguments[1]}: {error}",
+            f"{name}: no word from the host over descriptor {arguments[1]}: {error}",
             Exit.HOST_GONE if isinstance(error, OSError) else Exit.LAYOUT,
         )
     if link.layout_hash != _native.LAYOUT_HASH:
         link.fail(explain_layouts(link.layout_hash, _native.LAYOUT_HASH), "", "", "")
         return Exit.LAYOUT
-    link.guard()
-    log.install(link.log_level)
-    sys.argv[:] = [link.module]
-    if not start(link):
-        return Exit.START_FAILED
+    return link
+
+
+def load(module: str) -> Failure | None:
+    """Load and preload the user's module, as a script that was started with its name. Says why it cannot be."""
+    sys.argv[:] = [module]
+    try:
+        loading.load(module)
+    except BaseException as error:  # SystemExit and KeyboardInterrupt too: a worker that cannot start says why
+        return (f"cannot load the module {module!r}", *failures.describe(error))
+    if failure := run_hooks(registry.preload, module):
+        return failure
+    if not registry.methods:
+        advice = "put @samovar.method above each function that the host may call"
+        return (f"{module!r} has no methods: {advice}", "", "", "")
+    return None
+
+
+def run_hooks(hooks: Hooks, module: str) -> Failure | None:
+    for hook in hooks:
+        try:
+            hook()
+        except BaseException as error:
+            name = getattr(hook, "__qualname__", hook)
+            return (f"the {hooks.name} hook {name!s} of {module!r} failed", *failures.describe(error))
+    return None
+
+
+def serve(link: HostLink) -> int:
     return link.serve([method.described for method in registry.methods], failures.describe)
 
 
-def start(link: HostLink) -> bool:
-    """Load and preload the user's module. False: the host has been told why not."""
-    doing = f"cannot load the module {link.module!r}"
-    try:
-        loading.load(link.module)
-        for hook in registry.preloads:
-            doing = f"the preload hook {getattr(hook, '__qualname__', hook)!s} of {link.module!r} failed"
-            hook()
-    except BaseException as error:  # SystemExit and KeyboardInterrupt too: a worker that cannot start says why
-        link.fail(doing, *failures.describe(error))
-        return False
-    if not registry.methods:
-        advice = "put @samovar.method above each function that the host may call"
-        link.fail(f"{link.module!r} has no methods: {advice}", "", "", "")
-        return False
-    return True
+def name_process(name: str) -> None:
+    """As ps and top show it."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/comm").write_text(name)
 
 
 def print_lines_at_once() -> None:

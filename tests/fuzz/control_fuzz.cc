@@ -19,6 +19,13 @@ std::vector<Input> seeds() {
   inputs.push_back(ipc::encode_control(ipc::Ready{}));
   inputs.push_back(ipc::encode_control(ipc::StartFailed{"cannot load", "ImportError", "no such module", "Traceback\n"}));
   inputs.push_back(ipc::encode_control(ipc::Stop{}));
+  inputs.push_back(ipc::encode_control(ipc::NurseryHello{.layout_hash = 7, .module = "models", .log_level = 1}));
+  inputs.push_back(ipc::encode_control(ipc::NurseryReady{.layout_hash = 7, .threads = {"pool-1", ""}}));
+  inputs.push_back(ipc::encode_control(ipc::Fork{.incarnation = 9}));
+  inputs.push_back(ipc::encode_control(ipc::Forked{.incarnation = 9, .pid = 4711}));
+  inputs.push_back(ipc::encode_control(ipc::ForkFailed{9, {"a hook failed", "OSError", "no", "Traceback\n"}}));
+  inputs.push_back(ipc::encode_control(ipc::ChildEnded{.incarnation = 9, .code = -1, .signal = 11}));
+  inputs.push_back(ipc::encode_control(ipc::Bury{.incarnation = 9}));
   return inputs;
 }
 

@@ -60,6 +60,7 @@ TEST(Successors, that_lack_a_method_refuse_calls_of_it_and_serve_the_others) {
                             "\n@samovar.method\ndef gone():\n    return None\n");
   Options with_gone = options();
   with_gone.module = folder.file("models.py");
+  with_gone.worker_start = WorkerStart::exec;
   Pool pool = start(with_gone);
   ASSERT_TRUE(pool.call("gone"));
   const auto pid = pool.call("pid");
@@ -253,7 +254,7 @@ TEST(Prefetched, calls_of_a_dead_worker_go_to_the_other_one_in_front_of_the_queu
   for (int call = 1; call <= 12; ++call) ASSERT_TRUE(pool.submit("append", arguments({log, call}), keep));
   ASSERT_TRUE(wait_until([&] { return pool.poll(), pool.stats().in_flight == 8; }));
 
-  const std::vector<pid_t> workers = children_of(getpid());
+  const std::vector<pid_t> workers = workers_of(getpid());
   ASSERT_EQ(workers.size(), 2u);
   // Which of the two stands at the first gate does not matter: the other's gate is opened only when this one is gone.
   kill(workers[0], SIGKILL);
@@ -275,6 +276,7 @@ TEST(Replacement, is_tried_again_when_the_module_does_not_load_any_more) {
   setenv("SAMOVAR_TEST_MARKER", folder.file("marker").c_str(), 1);
   Options brittle = options("fails_later.py");
   brittle.restart_delay = 10ms;
+  brittle.quarantine_after = 1'000'000;
   Lines lines;
   brittle.log = lines.sink();
   Pool pool = start(brittle);

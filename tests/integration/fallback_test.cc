@@ -121,6 +121,7 @@ TEST_F(Fallbacks, take_over_while_the_pool_is_quarantined) {
                             "broken = pathlib.Path(__file__).with_name('broken')\n"
                             "if broken.exists():\n    raise RuntimeError('broken')\n");
   chosen.module = folder.file("module.py");
+  chosen.worker_start = WorkerStart::exec;
   Pool pool = start(chosen);
   folder.write("broken", "");
   EXPECT_EQ(code_of(pool.call("die", value(1))), Code::worker_lost);

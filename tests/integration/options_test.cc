@@ -137,7 +137,7 @@ const std::map<std::string_view, std::function<void()>>& effects() {
        [] {
          Pool pool = start(with("workers", "3"));
          EXPECT_EQ(pool.stats().workers_ready, 3u);
-         EXPECT_EQ(children_of(getpid()).size(), 3u);
+         EXPECT_EQ(workers_of(getpid()).size(), 3u);
        }},
       {"dispatcher",
        [] {
@@ -178,6 +178,15 @@ const std::map<std::string_view, std::function<void()>>& effects() {
       // Ten failures with the defaults take 0.05 + 0.1 + ... + 3.2 + 5 + 5 seconds, a quarter less at the least.
       {"restart_delay", [] { EXPECT_LE(time_of_failing_starts(with("restart_delay", "1ms"), 10), 10s); }},
       {"restart_delay_max", [] { EXPECT_LE(time_of_failing_starts(with("restart_delay_max", "50ms"), 10), 10s); }},
+      {"worker_start",
+       [] {
+         const auto nurseries_with = [](const char* start_by) {
+           const Pool pool = start(with("worker_start", start_by));
+           return nurseries_of(getpid()).size();
+         };
+         EXPECT_EQ(nurseries_with("nursery"), 1u);
+         EXPECT_EQ(nurseries_with("exec"), 0u);
+       }},
       {"queue_limit",
        [] {
          Gate gate;
@@ -332,6 +341,7 @@ const std::map<std::string_view, std::function<void()>>& effects() {
            Happenings happenings;
            Options chosen = with("starts_at_once", limit);
            chosen.workers = 3;
+           chosen.worker_start = WorkerStart::exec;
            chosen.on_event = happenings.hook();
            start(chosen);
            int now = 0, most = 0;

@@ -51,7 +51,8 @@ TEST_F(Reloads, replace_all_workers_by_fresh_code) {
   EXPECT_EQ(happenings.of(EventKind::worker_recycled).front().state, "reload");
   EXPECT_EQ(pool.stats().workers_ready, 2u);
   EXPECT_EQ(pool.stats().workers_lost, 0u);
-  EXPECT_EQ(Footprint::now().descriptors.size(), before.descriptors.size()) << Footprint::now().to_string();
+  const auto is_as_before = [&] { return Footprint::now().descriptors.size() == before.descriptors.size(); };
+  EXPECT_TRUE(wait_until(is_as_before)) << Footprint::now().to_string();
   ASSERT_TRUE(pool.reload()) << "and once more, from the other slot";
   EXPECT_EQ(version(pool), 2);
 }
@@ -136,7 +137,7 @@ TEST_F(Reloads, end_where_the_pool_ends) {
     ASSERT_FALSE(reloaded);
     EXPECT_EQ(reloaded.error().code, Code::pool_stopped);
   });
-  ASSERT_TRUE(happenings.have(EventKind::worker_started, 2));
+  ASSERT_TRUE(happenings.have(EventKind::nursery_started, 2));
   pool.drain(1s);
   reloader.join();
   EXPECT_EQ(pool.reload().error().code, Code::pool_stopped) << "afterwards, too";

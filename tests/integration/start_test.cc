@@ -341,7 +341,9 @@ TEST(Host, that_ignores_sigchld_is_no_error) {
 TEST(Host, that_ignores_sigchld_learns_of_a_death_without_its_status) {
   EXPECT_EQ(in_child_host([] {
               signal(SIGCHLD, SIG_IGN);
-              Pool pool = start(options());
+              Options exec = options();
+              exec.worker_start = WorkerStart::exec;
+              Pool pool = start(exec);
               const auto lost = pool.call("die", value(3));
               return std::string(!lost && says(lost.error(), "status unknown") ? "told" : "not told");
             }),

@@ -184,7 +184,7 @@ TEST_F(Supervision, events_tell_of_a_life_in_order) {
     ASSERT_TRUE(happenings.have(EventKind::worker_restarted));
   }
   for (const Event& event : happenings.all()) kinds += std::string(to_string(event.kind)) + " ";
-  EXPECT_EQ(kinds, "worker_started worker_ready worker_lost worker_started worker_ready worker_restarted ");
+  EXPECT_EQ(kinds, "nursery_started nursery_ready worker_started worker_ready worker_lost worker_started worker_ready worker_restarted ");
   const Event lost = happenings.of(EventKind::worker_lost).at(0);
   EXPECT_EQ(lost.pool, "samovar");
   EXPECT_EQ(lost.worker, 0);
@@ -267,6 +267,7 @@ TEST_F(Quarantine, does_not_begin_while_a_worker_serves) {
   chosen.module = module("methods.py");
   PackageCopy package;
   chosen.workers = 2;
+  chosen.worker_start = WorkerStart::exec;
   Folder modules;
   modules.write("models.py", "import os\nimport samovar\n\n@samovar.method\ndef pid():\n    return os.getpid()\n\n"
                              "@samovar.method\ndef die(status):\n    os._exit(status)\n");

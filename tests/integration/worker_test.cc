@@ -147,7 +147,7 @@ TEST_F(Output, of_a_worker_that_died_is_part_of_the_error) {
 }
 
 TEST_F(Output, of_the_supervisor_tells_when_a_worker_is_ready) {
-  EXPECT_EQ(lines.with(" ready in ").size(), 1u) << lines.all();
+  EXPECT_EQ(lines.with("worker_ready").size(), 1u) << lines.all();
 }
 
 // --- logging --------------------------------------------------------------------------------------------------------------

@@ -74,6 +74,29 @@ TEST(Handshake, start_failed_and_stop_come_back) {
   round_trip(Stop{});
 }
 
+TEST(Handshake, what_a_nursery_hears_and_says_comes_back) {
+  const NurseryHello hello = round_trip(NurseryHello{.layout_hash = 7, .module = "models.py", .log_level = 2});
+  EXPECT_EQ(hello.layout_hash, 7u);
+  EXPECT_EQ(hello.module, "models.py");
+  EXPECT_EQ(hello.log_level, 2);
+  const NurseryReady ready = round_trip(NurseryReady{.layout_hash = 7, .threads = {"worker-1", ""}});
+  EXPECT_EQ(ready.layout_hash, 7u);
+  EXPECT_EQ(ready.threads, (std::vector<std::string>{"worker-1", ""}));
+  EXPECT_EQ(round_trip(Fork{.incarnation = 1ull << 40}).incarnation, 1ull << 40);
+  const Forked forked = round_trip(Forked{.incarnation = 9, .pid = 4711});
+  EXPECT_EQ(forked.incarnation, 9u);
+  EXPECT_EQ(forked.pid, 4711u);
+  const ForkFailed failed = round_trip(ForkFailed{.incarnation = 9, .why = kFailed});
+  EXPECT_EQ(failed.incarnation, 9u);
+  EXPECT_EQ(failed.why.reason, kFailed.reason);
+  EXPECT_EQ(failed.why.traceback, kFailed.traceback);
+  const ChildEnded ended = round_trip(ChildEnded{.incarnation = 9, .code = -1, .signal = 9});
+  EXPECT_EQ(ended.incarnation, 9u);
+  EXPECT_EQ(ended.code, -1);
+  EXPECT_EQ(ended.signal, 9);
+  EXPECT_EQ(round_trip(Bury{.incarnation = 9}).incarnation, 9u);
+}
+
 TEST(Handshake, a_thousand_methods_fit_into_a_datagram) {
   Ready ready;
   for (int i = 0; i < 1000; ++i) ready.methods.push_back({.name = "method_with_a_rather_long_name_" + std::to_string(i), .positional_min = 1, .positional_max = 2});
@@ -108,7 +131,9 @@ TEST(Handshake, bytes_that_are_no_message_are_refused_with_a_sentence) {
 
 TEST(Handshake, cut_or_with_one_byte_changed_is_never_read_outside) {
   for (const ControlMessage& message : {ControlMessage(kHello), ControlMessage(Ready{.layout_hash = 7, .python = "3", .methods = {{.name = "a"}, {.name = "bc", .positional_min = 1}}}),
-                                        ControlMessage(kFailed), ControlMessage(Stop{})}) {
+                                        ControlMessage(kFailed), ControlMessage(Stop{}), ControlMessage(NurseryHello{.layout_hash = 7, .module = "m.py"}),
+                                        ControlMessage(NurseryReady{.layout_hash = 7, .threads = {"a", "b"}}), ControlMessage(Forked{9, 4711}),
+                                        ControlMessage(ForkFailed{9, kFailed}), ControlMessage(ChildEnded{9, 3, 0})}) {
     const Bytes whole = encode_control(message);
     for (std::size_t length = 0; length < whole.size(); ++length) decodes({whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(length)});
     for (std::size_t at = 0; at < whole.size(); ++at) {

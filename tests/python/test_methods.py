@@ -78,7 +78,7 @@ def test_module_executed_twice_registers_its_methods_once(registry: methods.Regi
     second = execute(source, "/srv/models.py")
 
     assert [m.function for m in registry.methods] == [second["score"]]
-    assert registry.preloads == [second["load"]]
+    assert list(registry.preload) == [second["load"]]
 
 
 @pytest.mark.parametrize(

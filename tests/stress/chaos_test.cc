@@ -55,7 +55,8 @@ class Mischief {
   }
 
   pid_t some_worker() {
-    const std::vector<pid_t> workers = children_of(getpid());
+    std::vector<pid_t> workers = workers_of(getpid());
+    if (dice_() % 8 == 0) workers = nurseries_of(getpid());
     const std::size_t index = dice_();
     return workers.empty() ? 0 : workers[index % workers.size()];
   }
@@ -179,7 +180,7 @@ class Chaos : public testing::TestWithParam<Dispatcher> {
 
   void expect_rest(Pool& pool, const Tally& tally) {
     EXPECT_TRUE(wait_until([&] {
-      return pool.stats().workers_ready == kWorkers && children_of(getpid()).size() == kWorkers &&
+      return pool.stats().workers_ready == kWorkers && workers_of(getpid()).size() == kWorkers && nurseries_of(getpid()).size() == 1 &&
              audit_.contradictions_at_rest(kWorkers).empty();
     })) << pool.stats().workers_ready << " workers, " << Footprint::now().to_string();
     for (const std::string& contradiction : audit_.contradictions_at_rest(kWorkers)) ADD_FAILURE() << contradiction;

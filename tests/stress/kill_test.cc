@@ -140,7 +140,7 @@ TEST_P(Kills, at_random_leave_each_call_one_outcome) {
         // Only workers at work are worth killing: some hundred replies later, the next.
         const std::uint64_t next = pool.stats().replied + dice() % 2000;
         if (!wait_until([&] { return !running() || pool.stats().replied >= next; })) break;
-        const std::vector<pid_t> workers = children_of(getpid());
+        const std::vector<pid_t> workers = dice() % 8 == 0 ? nurseries_of(getpid()) : workers_of(getpid());
         if (workers.empty()) continue;
         kill(workers[dice() % workers.size()], SIGKILL);
         ++deaths;

@@ -93,7 +93,7 @@ TEST(Steady, an_idle_pool_of_four_workers_costs_next_to_no_cpu) {
     // Right after load. What is measured is time, so here a test does sleep.
     const auto spent = [] {
       double seconds = cpu_seconds(getpid());
-      for (pid_t worker : children_of(getpid())) seconds += cpu_seconds(worker);
+      for (pid_t worker : workers_of(getpid())) seconds += cpu_seconds(worker);
       return seconds;
     };
     const double before = spent();

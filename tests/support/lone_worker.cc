@@ -33,7 +33,7 @@ LoneWorker::LoneWorker(std::string_view module_file, std::chrono::nanoseconds he
   socket_ = std::move(ours);
   output_ = ipc::UniqueFd(open("/dev/null", O_WRONLY | O_CLOEXEC));
   const core::LaunchPlan plan = core::plan_launch(options(module_file)).value();
-  process_ = std::move(core::Process::spawn({.argv = plan.argv,
+  process_ = std::move(core::Process::spawn({.argv = plan.argv("samovar.worker"),
                                              .environment = plan.environment,
                                              .socket = theirs.fd(),
                                              .output = output_.get()})

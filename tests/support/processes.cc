@@ -46,6 +46,12 @@ std::vector<pid_t> processes_where(Wanted&& wanted) {
   return found;
 }
 
+bool is_nursery(pid_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/cmdline");
+  const std::string line((std::istreambuf_iterator<char>(file)), {});
+  return line.find("samovar.nursery") != line.npos;
+}
+
 }  // namespace
 
 char state_of(pid_t pid) {
@@ -60,6 +66,21 @@ bool is_alive(pid_t pid) {
 
 std::vector<pid_t> children_of(pid_t pid) {
   return processes_where([&](const auto& fields) { return fields[1] == std::to_string(pid); });
+}
+
+std::vector<pid_t> nurseries_of(pid_t host) {
+  std::vector<pid_t> nurseries = children_of(host);
+  std::erase_if(nurseries, [](pid_t pid) { return !is_nursery(pid); });
+  return nurseries;
+}
+
+std::vector<pid_t> workers_of(pid_t host) {
+  std::vector<pid_t> workers;
+  for (const pid_t child : children_of(host)) {
+    const std::vector<pid_t> found = is_nursery(child) ? children_of(child) : std::vector{child};
+    workers.insert(workers.end(), found.begin(), found.end());
+  }
+  return workers;
 }
 
 std::vector<pid_t> group_members(pid_t group) {

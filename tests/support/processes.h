@@ -18,6 +18,12 @@ char state_of(pid_t pid);
 
 // Children that have not been reaped, of any thread of the process.
 std::vector<pid_t> children_of(pid_t pid);
+
+// The workers of a host's pools: its children, and those of its nurseries in their place. Those that died are among them until
+// they are reaped.
+std::vector<pid_t> workers_of(pid_t host);
+std::vector<pid_t> nurseries_of(pid_t host);
+
 std::vector<pid_t> group_members(pid_t group);  // alive
 
 std::vector<std::string> open_descriptors();  // "7 anon_inode:[eventpoll]", of this process, in order

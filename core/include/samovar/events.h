@@ -23,6 +23,11 @@ enum class EventKind : std::uint8_t {
   worker_lost,       // it ended without being asked; message says how, details has its last output
   worker_restarted,  // another incarnation of a lost or recycled worker is ready; took: since the end of the former
   worker_recycled,   // it was drained and ended as planned; state: calls, age, memory, idle or reload
+  nursery_started,   // the process from which workers are forked was spawned; pid
+  nursery_ready,     // it has loaded the module; pid, took
+  nursery_failed,    // it ended, or was ended, before it was ready; message has the reason, details the traceback or last output
+  nursery_lost,      // it ended without being asked; its workers go on
+  nursery_threads,   // loading the module has started threads: it cannot fork, and workers are started by exec
   calls_timed_out,   // count calls of `method` have passed their deadlines since the last such event
   queue_full,        // count calls were refused since the last such event, because queue_limit waited already
   breaker_opened,    // of `method`, or of the pool where that is empty

@@ -47,6 +47,14 @@ enum class Fallback : std::uint8_t {
 
 SAMOVAR_API std::string_view to_string(Fallback fallback);
 
+// How worker processes come to be.
+enum class WorkerStart : std::uint8_t {
+  nursery,  // forked from one process that has imported and preloaded the module: ready in milliseconds, and its memory is shared
+  exec,     // each is a Python process of its own, which imports and preloads
+};
+
+SAMOVAR_API std::string_view to_string(WorkerStart start);
+
 namespace core {
 struct Origins;
 }
@@ -61,6 +69,7 @@ struct Options {
   Dispatcher dispatcher = Dispatcher::automatic;
 
   Duration timeout = std::chrono::seconds(30);         // of a call that names none
+  WorkerStart worker_start = WorkerStart::nursery;     // where loading the module starts threads it is exec all the same
   Duration start_timeout = std::chrono::seconds(60);   // spawn to ready, import and preload included
   Duration stop_timeout = std::chrono::seconds(5);     // a worker's time to end before SIGTERM, and again before SIGKILL
   Duration restart_delay = std::chrono::milliseconds(50);  // before a failed worker start is tried again; doubles

@@ -1,5 +1,6 @@
-// A worker is killed at the beginning and at the end of every system call of its life, from the moment when it becomes Python
-// until it has ended: a pool that starts says so and leaves nothing, one that runs starts another, one that drains is done.
+// A worker, or the nursery that forks it, is killed at the beginning and at the end of every system call of its life, from the moment
+// when it becomes Python until it has ended: a pool that starts says so and leaves nothing, one that runs starts another, one that
+// drains is done.
 // A sample by default, all of them in `make soak`.
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -27,6 +28,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::uint64_t kToItsEnd = UINT64_MAX;
+constexpr std::uint64_t kStopsAroundFork = 60;
 
 // Stands for the interpreter. Once it is armed, the next worker stops before it becomes Python, and waits for its tracer.
 class Interpreter {
@@ -84,13 +86,14 @@ struct Life {
   std::uint64_t stops_at_start = 0;  // when the pool had started
 };
 
-// A pool starts, serves one call, drains and ends, while its worker is killed at stop `k`.
-Life live(const Interpreter& interpreter, const Folder& folder, std::uint64_t k) {
+// A pool starts, serves one call, drains and ends, while what it starts first, a worker or a nursery, is killed at stop `k`.
+Life live(WorkerStart worker_start, const Interpreter& interpreter, const Folder& folder, std::uint64_t k) {
   SCOPED_TRACE("killed at stop " + std::to_string(k));
   const Footprint before = Footprint::now();
   std::filesystem::remove(folder.file("notes"));
   Options chosen = options("steps.py");
   chosen.python = interpreter.path();
+  chosen.worker_start = worker_start;
   chosen.restart_delay = chosen.restart_delay_max = 1ms;
   chosen.log = [](LogLevel, std::string_view) {};
   chosen.spin_max = Duration::zero();
@@ -103,7 +106,8 @@ Life live(const Interpreter& interpreter, const Folder& folder, std::uint64_t k)
     life.started = pool.has_value();
     life.stops_at_start = stops;
     if (!pool) {
-      EXPECT_EQ(pool.error().code, Code::incompatible_worker) << pool.error().to_string();
+      const bool is_told = pool.error().code == Code::incompatible_worker || pool.error().code == Code::worker_lost;
+      EXPECT_TRUE(is_told) << pool.error().to_string();
       EXPECT_NE(pool.error().message.find("killed by signal 9"), std::string::npos) << pool.error().to_string();
     } else {
       const std::vector<std::byte> argument(16);
@@ -129,12 +133,18 @@ Life live(const Interpreter& interpreter, const Folder& folder, std::uint64_t k)
   return life;
 }
 
-TEST(KilledAtSystemCalls, of_its_start_or_its_end_leaves_nothing_behind) {
+class KilledAtSystemCalls : public testing::TestWithParam<WorkerStart> {};
+
+INSTANTIATE_TEST_SUITE_P(, KilledAtSystemCalls, testing::Values(WorkerStart::exec, WorkerStart::nursery), [](const auto& info) {
+  return std::string(info.param == WorkerStart::exec ? "of_a_worker" : "of_a_nursery");
+});
+
+TEST_P(KilledAtSystemCalls, from_start_to_end_leaves_nothing_behind) {
   if (const std::string why = why_no_tracing(); !why.empty()) GTEST_SKIP() << why;
   const Interpreter interpreter;
   const Folder folder;
   setenv("SAMOVAR_TEST_LOG", folder.file("notes").c_str(), 1);
-  const Life whole = live(interpreter, folder, kToItsEnd);
+  const Life whole = live(GetParam(), interpreter, folder, kToItsEnd);
   ASSERT_TRUE(whole.started);
   ASSERT_GT(whole.stops_at_start, 100u);
   ASSERT_GT(whole.stops, whole.stops_at_start);
@@ -142,13 +152,15 @@ TEST(KilledAtSystemCalls, of_its_start_or_its_end_leaves_nothing_behind) {
   std::size_t kills = 0, in_vain = 0;
   const auto kill_at = [&](std::uint64_t k) {
     ++kills;
-    in_vain += !live(interpreter, folder, k).started;
+    in_vain += !live(GetParam(), interpreter, folder, k).started;
   };
   for (const std::uint64_t k : choose_stops(whole.stops_at_start, 16)) {
     if (!HasFailure()) kill_at(k);
   }
-  for (const std::uint64_t k : choose_stops(whole.stops - whole.stops_at_start, 16)) {
-    if (!HasFailure()) kill_at(whole.stops_at_start + k);
+  // The last before it serves are those in which it forks, where it is a nursery.
+  const std::uint64_t late = whole.stops_at_start - kStopsAroundFork;
+  for (const std::uint64_t k : choose_stops(whole.stops - late, 24)) {
+    if (!HasFailure()) kill_at(late + k);
   }
   std::cout << kills << " kills at the beginnings and ends of system calls: " << whole.stops_at_start << " until the pool has started, "
             << whole.stops << " in all; " << in_vain << " starts failed\n";
@@ -158,7 +170,7 @@ TEST(KilledAtSystemCalls, of_its_start_or_its_end_leaves_nothing_behind) {
 
 // --- replacement ------------------------------------------------------------------------------------------------------------
 
-TEST(KilledAtSystemCalls, of_a_replacement_brings_another_one) {
+TEST(KilledReplacements, at_system_calls_bring_another_one) {
   if (const std::string why = why_no_tracing(); !why.empty()) GTEST_SKIP() << why;
   const Interpreter interpreter;
   Stage stage(Script{"replacement", "told", 64, 3, Until::sleep}, interpreter.path());

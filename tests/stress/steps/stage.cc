@@ -76,6 +76,7 @@ std::string Told::describe() {
 Stage::Stage(const Script& script, const std::string& python) : script_(script) {
   setenv("SAMOVAR_TEST_LOG", folder_.file("notes").c_str(), 1);
   Options chosen = options("steps.py");
+  chosen.worker_start = WorkerStart::exec;  // the call is the same, and a worker is the test's own child
   chosen.name = kPoolName;
   chosen.dispatcher = script.dispatcher;
   chosen.workers = script.workers;

@@ -32,6 +32,7 @@ def follow_start_plan():
 
 
 follow_start_plan()
+samovar.after_fork(follow_start_plan)
 
 
 @samovar.method
