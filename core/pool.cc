@@ -181,6 +181,8 @@ Stats Pool::stats() const {
           .escaped_views = static_cast<std::uint32_t>(c.escaped_views())};
 }
 
+std::vector<ProcessStats> Pool::processes() const { return state_->supervisor.processes(); }
+
 std::vector<std::string> Pool::methods() const { return state_->dispatcher->methods().names(); }
 const Options& Pool::options() const { return state_->options; }
 

@@ -50,6 +50,36 @@ void Supervisor::look() {
   recycle_one(now_ns);
 }
 
+void Supervisor::note_processes() {
+  std::vector<ProcessStats> now;
+  for (const Worker& worker : workers_) {
+    if (!worker.life.process) continue;
+    now.push_back({.worker = static_cast<int>(worker.seat),
+                   .incarnation = worker.life.number,
+                   .pid = worker.life.process.pid(),
+                   .state = std::string(to_string(worker.state))});
+  }
+  std::stable_sort(now.begin(), now.end(), [](const ProcessStats& a, const ProcessStats& b) { return a.worker < b.worker; });
+  for (const auto& nursery : nurseries_) now.push_back({.pid = nursery->life().process.pid(), .state = {}});
+  const std::lock_guard lock(processes_mutex_);
+  processes_.swap(now);
+}
+
+std::vector<ProcessStats> Supervisor::processes() const {
+  std::vector<ProcessStats> found;
+  {
+    const std::lock_guard lock(processes_mutex_);
+    found = processes_;
+  }
+  for (ProcessStats& process : found) {
+    const MemoryReading memory = read_memory(process.pid);
+    process.resident_bytes = memory.resident;
+    process.proportional_bytes = memory.proportional;
+    process.private_bytes = memory.unshared;
+  }
+  return found;
+}
+
 Diagnosis Supervisor::look_at(std::size_t index, std::int64_t now_ns) {
   Worker& worker = workers_[index];
   const ipc::Pulse pulse = worker.life.channel->pulse();

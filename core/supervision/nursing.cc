@@ -50,6 +50,7 @@ std::shared_ptr<Nursery> Supervisor::start_nursery() {
   }
   auto nursery = std::make_shared<Nursery>(++nurseries_started_, generation_, std::move(life));
   nurseries_.push_back(nursery);
+  processes_changed_ = true;
   const Nursery::Life& started = nursery->life();
   if (launched && (!watch(started.process.pidfd(), Source::nursery, nursery->number()) ||
                    !watch(started.socket->fd(), Source::nursery_socket, nursery->number()) ||
@@ -201,6 +202,7 @@ void Supervisor::bury_nursery(std::uint64_t number) {
   if (found == nurseries_.end()) return;
   const std::shared_ptr<Nursery> nursery = std::move(*found);
   nurseries_.erase(found);
+  processes_changed_ = true;
   if (nursery->life().output_fd) read_nursery_output(*nursery);
   nursery->output.finish([&](LogLevel level, std::string_view line) { log_.write(level, "nursery: " + std::string(line)); });
   unwatch(nursery->life().process.pidfd());

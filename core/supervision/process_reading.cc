@@ -49,6 +49,18 @@ std::optional<ProcessReading> read_process(pid_t pid) {
   return reading;
 }
 
+MemoryReading read_memory(pid_t pid) {
+  MemoryReading reading;
+  std::ifstream file("/proc/" + std::to_string(pid) + "/smaps_rollup");
+  for (std::string name; file >> name;) {
+    std::uint64_t kibibytes = 0;
+    if (name == "Rss:" && file >> kibibytes) reading.resident = kibibytes * 1024;
+    else if (name == "Pss:" && file >> kibibytes) reading.proportional = kibibytes * 1024;
+    else if ((name == "Private_Clean:" || name == "Private_Dirty:") && file >> kibibytes) reading.unshared += kibibytes * 1024;
+  }
+  return reading;
+}
+
 std::optional<int> read_wait_status(pid_t pid) {
   const std::string stat = read_line(pid, "stat");
   char state;

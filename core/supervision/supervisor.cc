@@ -148,6 +148,7 @@ void Supervisor::run_once(std::int64_t until_ns) {
     handle(static_cast<Source>(data & 0xff), data >> 8);
   }
   run_timers();
+  if (std::exchange(processes_changed_, false)) note_processes();
 }
 
 void Supervisor::handle(Source source, std::uint64_t index) {
@@ -240,7 +241,10 @@ void Supervisor::worker_drained(DutyCycle::Drained drained) {
 bool Supervisor::advance(std::size_t index, WorkerEvent event) {
   Worker& worker = workers_[index];
   const std::optional<WorkerState> state = next(worker.state, event);
-  if (state) worker.state = *state;
+  if (state) {
+    worker.state = *state;
+    processes_changed_ = true;
+  }
   return state.has_value();
 }
 

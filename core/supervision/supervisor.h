@@ -10,7 +10,7 @@
 //
 // Its parts: supervisor.cc the loop; birth.cc from spawn to serving; nursing.cc nurseries; looking.cc health and recycling; death.cc ends;
 // reloading.cc.
-// Threads: start_workers(), serve(), stop() by the pool's owner; kill_worker(), worker_drained(), reload() any.
+// Threads: start_workers(), serve(), stop() by the pool's owner; kill_worker(), worker_drained(), reload(), processes() any.
 #pragma once
 
 #include <atomic>
@@ -26,6 +26,7 @@
 
 #include <samovar/error.h>
 #include <samovar/options.h>
+#include <samovar/stats.h>
 
 #include "core/arenas/request_arena.h"
 #include "core/dispatch/bell.h"
@@ -64,6 +65,9 @@ class Supervisor {
   // Replaces each worker by one with fresh code, one after the other. Blocks until that is done. Fails as a start would: then the
   // workers that were not replaced yet go on. Not from the supervisor's own thread.
   Result<void> reload();
+
+  // Workers by their numbers, then nurseries. Blocks while /proc is read.
+  std::vector<ProcessStats> processes() const;
 
   const Launcher& launcher() const { return launcher_; }
 
@@ -208,6 +212,7 @@ class Supervisor {
   std::shared_ptr<Nursery> next_nursery_;            // likewise, with the code that reload() brings in
   std::uint64_t nurseries_started_ = 0;
   std::optional<std::uint32_t> cannot_fork_;         // the generation of code that starts threads when it is loaded
+  bool processes_changed_ = true;
   std::vector<Process> unburied_;            // ended, and not reaped
   std::vector<std::int64_t> vacated_ns_;     // by seat: since when; 0: never had a worker
   std::vector<ipc::Method> methods_;         // of the pool: the first worker's, and what reloads have added
@@ -227,6 +232,11 @@ class Supervisor {
   std::thread thread_;
   std::atomic<bool> stopping_{false};
   std::atomic<bool> trim_expected_{false};  // of the request arena
+
+  void note_processes();
+
+  mutable std::mutex processes_mutex_;
+  std::vector<ProcessStats> processes_;           // guarded by processes_mutex_; without their memory
 
   std::mutex notices_mutex_;
   std::vector<DutyCycle::Violation> violations_;  // guarded by notices_mutex_

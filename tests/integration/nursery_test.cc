@@ -104,6 +104,28 @@ TEST_F(Nurseries, and_workers_call_their_own_exit_handlers) {
   EXPECT_EQ(lines.with("atexit of what loaded").size(), 1u) << lines.all();
 }
 
+TEST_F(Nurseries, share_their_memory_with_their_workers) {
+  plan("holds");  // 64 MiB
+  chosen.workers = 4;
+  Pool pool = start(chosen);
+  for (int call = 0; call < 100; ++call) ASSERT_TRUE(pool.call("pids"));
+  const std::vector<ProcessStats> processes = pool.processes();
+  ASSERT_EQ(processes.size(), 5u);
+  std::uint64_t sum = 0;
+  for (const ProcessStats& process : processes) sum += process.proportional_bytes;
+  EXPECT_LT(sum, 160u << 20) << "five times 64 MiB otherwise";
+  for (int worker = 0; worker < 4; ++worker) {
+    const ProcessStats& process = processes[static_cast<std::size_t>(worker)];
+    EXPECT_EQ(process.worker, worker);
+    EXPECT_EQ(process.state, "serving");
+    EXPECT_GT(process.resident_bytes, 64u << 20);
+    EXPECT_LT(process.private_bytes, 16u << 20);
+    EXPECT_GT(process.private_bytes, 0u);
+  }
+  EXPECT_EQ(processes[4].worker, -1);
+  EXPECT_EQ(processes[4].pid, nursery());
+}
+
 // --- a start that fails -------------------------------------------------------------------------------------------------------
 
 TEST_F(Nurseries, that_cannot_load_say_why) {

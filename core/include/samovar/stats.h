@@ -1,7 +1,10 @@
 // Stats: a pool's counters, cumulative since its start, and its gauges of this moment.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
+#include <string>
 
 namespace samovar {
 
@@ -29,6 +32,17 @@ struct Stats {
   std::uint64_t request_arena_in_use = 0;    // bytes: loans, large payloads of calls, replies that are their call's argument
   std::uint64_t request_arena_resident = 0;  // bytes of memory that the arena holds
   std::uint32_t escaped_views = 0;           // large payloads that workers still view after their calls
+};
+
+// One process of a pool, and the memory it has. Workers that a nursery has forked share its pages until one side writes to them.
+struct ProcessStats {
+  int worker = -1;                      // its number; -1: the nursery
+  std::uint64_t incarnation = 0;        // of a worker
+  pid_t pid = 0;
+  std::string state;                    // of a worker: "serving", "starting", "retiring" and so on
+  std::uint64_t resident_bytes = 0;     // RSS: each page counts for everyone who has it
+  std::uint64_t proportional_bytes = 0; // PSS: each page counts for its share; these can be added up
+  std::uint64_t private_bytes = 0;      // pages that nobody else has: what would come back if it ended
 };
 
 }  // namespace samovar

@@ -29,6 +29,8 @@ def load():
         threading.Thread(target=never.wait, name="model-refresher", daemon=True).start()
     if plan == "preload opens a socket":
         left_open.append(socket.socket())
+    if plan == "holds":
+        left_open.append(os.urandom(64 << 20))
     if plan == "preload allocates":
         left_open.append(b"x" * (1 << 30))
     atexit.register(print, "atexit of what loaded:", os.getpid(), flush=True)
