@@ -144,9 +144,9 @@ TEST_P(Kills, at_random_leave_each_call_one_outcome) {
         // Only workers at work are worth killing: some hundred replies later, the next.
         const std::uint64_t next = pool.stats().replied + dice() % 2000;
         if (!wait_until([&] { return !running() || pool.stats().replied >= next; })) break;
-        const std::vector<pid_t> workers = dice() % 8 == 0 ? nurseries_of(getpid()) : workers_of(getpid());
-        if (workers.empty()) continue;
-        kill(workers[dice() % workers.size()], SIGKILL);
+        const std::vector<ProcessStats> processes = pool.processes();  // the nursery, too
+        if (processes.empty()) continue;
+        kill(processes[dice() % processes.size()].pid, SIGKILL);
         ++deaths;
       }
     });
