@@ -153,9 +153,10 @@ PyObject* leave(PyObject* self, PyObject*) {
 // Tells the host; the child stays a zombie, whose number belongs to nobody else, until the host has it buried.
 void tell_end(const Nursery& nursery, Child& child) {
   siginfo_t info{};
-  if (waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(child.pidfd.get()), &info, WEXITED | WNOWAIT | WNOHANG) != 0 || info.si_pid == 0) {
-    if (errno != ECHILD) return;  // not yet
-    info.si_code = 0;             // the user's code reaps whatever there is: nobody knows how it ended
+  if (waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(child.pidfd.get()), &info, WEXITED | WNOWAIT | WNOHANG) != 0) {
+    info = {};  // the user's code reaps whatever there is: nobody knows how it ended
+  } else if (info.si_pid == 0) {
+    return;  // not yet
   }
   child.ended = true;
   ipc::ChildEnded ended{.incarnation = child.incarnation};
