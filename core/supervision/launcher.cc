@@ -64,7 +64,7 @@ Result<void> Launcher::launch(unsigned worker, Incarnation& made) const {
   ipc::Hello hello = made.channel->hello();
   hello.incarnation = number;
   hello.worker = worker;
-  hello.spin_max_ns = options_.spin_max.count();
+  hello.spin_max_ns = may_poll(placement_, worker) ? options_.spin_max.count() : 0;
   hello.module = options_.module;
   hello.request_arena_bytes = arena_.bytes_total();
   hello.arena_trim_ns = options_.arena_trim_delay.count();

@@ -208,6 +208,8 @@ const Place& place_of(const Plan& plan, unsigned seat) {
   return plan.further[(seat - plan.seats.size()) % plan.further.size()];
 }
 
+bool may_poll(const Plan& plan, unsigned seat) { return seat + 1 < plan.spinners_max; }
+
 std::optional<Misfit> misfit(const Machine& machine, const PlanRequest& request) {
   std::vector<int> usable;
   std::set<int> with_cpus;
@@ -232,8 +234,8 @@ std::optional<Misfit> misfit(const Machine& machine, const PlanRequest& request)
   for (const int node : request.nodes) {
     if (with_cpus.count(node) != 0) continue;
     const bool exists = std::any_of(machine.nodes.begin(), machine.nodes.end(), [&](const Node& one) { return one.number == node; });
-    return Misfit{"nodes", "nodes names node " + std::to_string(node) + (exists ? ", which has no CPU that this process may use" : "") +
-                               "; those with such CPUs are " + nodes};
+    return Misfit{"nodes", "nodes names node " + std::to_string(node) + (exists ? ", which has no CPU that this process may use" : ", which this process does not see") +
+                               "; it may use CPUs of " + (with_cpus.size() == 1 ? "node " : "nodes ") + nodes};
   }
   if (std::none_of(machine.cpus.begin(), machine.cpus.end(), [&](const Cpu& cpu) { return is_granted(request, cpu); })) {
     return Misfit{"cpus", "cpus = " + format_cpus(request.cpus) + " and nodes = " + format_cpus(request.nodes) + " have no CPU in common"};

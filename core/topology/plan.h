@@ -2,7 +2,7 @@
 //
 // What always holds: (1) A pinned dispatcher has a core that no worker is placed on, where the pool has two cores. (2) Two places are
 // on one core only where there are more workers than cores; a core's second thread is used last. (3) No more may poll at a
-// time than there are cores, or than the CPU quota allows.
+// time than there are cores, or than the CPU quota allows; never two on threads of one core.
 #pragma once
 
 #include <optional>
@@ -58,6 +58,9 @@ Plan plan_placement(const Machine& machine, const PlanRequest& request);
 
 // The place of the worker in this seat; beyond the base ones, too.
 const Place& place_of(const Plan& plan, unsigned seat);
+
+// Whether the worker in this seat may poll while it waits: one core is for whoever dispatches, and those on second threads are not first.
+bool may_poll(const Plan& plan, unsigned seat);
 
 // An option that this machine cannot grant, and the rest of a message that names it.
 struct Misfit {
