@@ -66,14 +66,14 @@ void place_on_cores(const Group& group, int node, std::vector<Place>& seats) {
     }
     return;
   }
-  std::vector<int> deal;
+  std::vector<Place> deal;
   for (std::size_t thread = 0, before = 1; deal.size() != before; ++thread) {
     before = deal.size();
     for (const Core& core : group.free) {
-      if (thread < core.cpus.size()) deal.push_back(core.cpus[thread]);
+      if (thread < core.cpus.size()) deal.push_back({{core.cpus[thread]}, node, thread == 0});
     }
   }
-  for (std::size_t i = 0; i < group.seats.size(); ++i) seats[group.seats[i]] = {{deal[i % deal.size()]}, node};
+  for (std::size_t i = 0; i < group.seats.size(); ++i) seats[group.seats[i]] = deal[i % deal.size()];
 }
 
 // What is left of the groups, for workers that come and go: they share it, the kernel moves them about. Where nothing is left, all of it.
@@ -94,7 +94,7 @@ void place_as_told(Plan& plan, const Machine& machine, const std::vector<int>& w
   const auto place = [&](std::size_t seat) {
     const int number = worker_cpus[seat % worker_cpus.size()];
     const auto cpu = std::find_if(machine.cpus.begin(), machine.cpus.end(), [&](const Cpu& one) { return one.number == number; });
-    return Place{{number}, several_nodes && cpu != machine.cpus.end() ? cpu->node : -1};
+    return Place{.cpus = {number}, .node = several_nodes && cpu != machine.cpus.end() ? cpu->node : -1};
   };
   for (std::size_t seat = 0; seat < plan.workers; ++seat) plan.seats.push_back(place(seat));
   for (std::size_t i = 0; i < worker_cpus.size(); ++i) plan.further.push_back(place(plan.workers + i));
@@ -208,7 +208,7 @@ const Place& place_of(const Plan& plan, unsigned seat) {
   return plan.further[(seat - plan.seats.size()) % plan.further.size()];
 }
 
-bool may_poll(const Plan& plan, unsigned seat) { return seat + 1 < plan.spinners_max; }
+bool may_poll(const Plan& plan, unsigned seat) { return plan.spinners_max > 1 && place_of(plan, seat).polls; }
 
 std::optional<Misfit> misfit(const Machine& machine, const PlanRequest& request) {
   std::vector<int> usable;

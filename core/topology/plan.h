@@ -1,8 +1,8 @@
 // Plan: which CPUs the dispatcher and each worker run on, and why. A pure function of a machine and of what was asked for.
 //
 // What always holds: (1) A pinned dispatcher has a core that no worker is placed on, where the pool has two cores. (2) Two places are
-// on one core only where there are more workers than cores; a core's second thread is used last. (3) No more may poll at a
-// time than there are cores, or than the CPU quota allows; never two on threads of one core.
+// on one core only where there are more workers than cores; a core's second thread is used last, and who is kept there does not
+// poll. (3) spinners_max is never more than the cores that the pool may use, nor than the CPU quota; where it is 1, no worker polls.
 #pragma once
 
 #include <optional>
@@ -17,7 +17,7 @@
 namespace samovar::core {
 
 struct PlanRequest {
-  unsigned workers = 0;  // 0: as many as may poll
+  unsigned workers = 0;  // 0: one for each core, as far as the quota goes
   samovar::Dispatcher dispatcher = samovar::Dispatcher::automatic;
   Pinning pinning = Pinning::automatic;
   std::vector<int> cpus{};         // that workers and dispatcher may use; empty: all
@@ -34,6 +34,7 @@ PlanRequest plan_request(const Options& options);
 struct Place {
   std::vector<int> cpus{};  // in order; none: wherever the kernel likes
   int node = -1;            // where its memory should be; -1: no preference
+  bool polls = true;        // while it waits; not on the second thread of a core whose first is somebody's
   friend bool operator==(const Place&, const Place&) = default;
 };
 
@@ -48,7 +49,7 @@ struct Plan {
   int dispatcher_cpu = -1;       // of a pinned one; else -1
   std::vector<int> nodes{};      // those of the CPUs the pool may use, in order; empty: unknown
   unsigned cores = 1;            // that the pool may use; the threads of one count once
-  unsigned spinners_max = 1;     // threads that may poll at a time, dispatcher included
+  unsigned spinners_max = 1;     // while so many workers are busy, nobody polls for their replies
   std::string asked_by{};        // the option by which somebody asked for these places; empty: nobody did
   std::vector<std::string> notes{};  // what is worth knowing about it, each a sentence without its full stop
 };
@@ -59,7 +60,7 @@ Plan plan_placement(const Machine& machine, const PlanRequest& request);
 // The place of the worker in this seat; beyond the base ones, too.
 const Place& place_of(const Plan& plan, unsigned seat);
 
-// Whether the worker in this seat may poll while it waits: one core is for whoever dispatches, and those on second threads are not first.
+// Whether the worker in this seat polls while it waits for calls. Where only one can run, it would keep its caller from that.
 bool may_poll(const Plan& plan, unsigned seat);
 
 // An option that this machine cannot grant, and the rest of a message that names it.

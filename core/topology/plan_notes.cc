@@ -46,7 +46,7 @@ class Notes {
   void on_what_is_left() {
     if (machine_.quota > 0 && machine_.quota < plan_.cores) {
       add("the cgroup's CPU quota is " + decimal(machine_.quota) + " of " + plural(plan_.cores, "core") + ": " +
-          (plan_.spinners_max == 1 ? "one thread may poll at a time" : "no more than " + std::to_string(plan_.spinners_max) + " threads may poll at a time") +
+          (plan_.spinners_max == 1 ? std::string("waits sleep instead of polling") : "workers and polling are planned for " + std::to_string(plan_.spinners_max)) +
           ", and a burst that uses it up is stopped for the rest of its period");
     }
     const std::size_t dispatchers = home_ ? 1 : 0, needed = plan_.workers + dispatchers;

@@ -411,7 +411,7 @@ def test_topology_tells_of_this_machine() -> None:
     assert told["plan"]["workers"] == told["plan"]["spinners_max"] <= told["machine"]["cores"]
     done = run("topology")
     assert done.returncode == 0
-    for word in ("machine:", "package 0", "core 0", "plan", "dispatcher", "pollers"):
+    for word in ("machine:", "package 0", "core 0", "plan", "dispatcher", "polling"):
         assert word in done.stdout.decode()
 
 

@@ -295,18 +295,21 @@ TEST(Plan, never_polls_more_than_the_quota_grants) {
   EXPECT_TRUE(notes(limited, "CPU quota is 2.5 of 64 cores")) << all_notes(limited);
   machine.quota = 0.5;
   EXPECT_EQ(plan(machine, {}).workers, 1u);
-  EXPECT_TRUE(notes(plan(machine, {}), "one thread may poll")) << all_notes(plan(machine, {}));
+  EXPECT_TRUE(notes(plan(machine, {}), "waits sleep")) << all_notes(plan(machine, {}));
   machine.quota = 200;
   EXPECT_EQ(plan(machine, {}).workers, 64u);
 }
 
-TEST(Plan, lets_only_so_many_workers_poll) {
+TEST(Plan, lets_nobody_poll_beside_whom_it_would_slow) {
   const Plan one = plan("core:1 pu:1", {}), two = plan("core:2 pu:2", {.workers = 4, .pinning = Pinning::core});
   EXPECT_FALSE(may_poll(one, 0)) << "it would keep its caller from running";
-  EXPECT_TRUE(may_poll(two, 0)) << "the other core is the dispatcher's";
-  EXPECT_FALSE(may_poll(two, 1));
+  EXPECT_TRUE(may_poll(two, 0));
+  EXPECT_TRUE(may_poll(two, 1));
   EXPECT_FALSE(may_poll(two, 2)) << "on a second thread";
-  EXPECT_FALSE(may_poll(two, UINT32_MAX - 1)) << "nor do overflow workers";
+  EXPECT_FALSE(may_poll(two, 3));
+  Machine limited = machine_of("core:8 pu:1");
+  limited.quota = 1;
+  EXPECT_FALSE(may_poll(plan(limited, {}), 0));
 }
 
 TEST(Plan, explicit_cpus_win) {
@@ -421,16 +424,13 @@ TEST_P(AnyMachine, keeps_the_rules) {
       EXPECT_EQ(made.dispatcher_cpu, request.dispatcher_cpu);
     }
 
-    unsigned pollers = 1;  // the dispatcher, or who calls
-    std::set<int> polled;  // cores kept for one worker who polls
-    for (unsigned seat = 0; seat < made.workers + 5; ++seat) {
-      if (!may_poll(made, seat)) continue;
-      ++pollers;
-      if (made.pinning == Pinning::core && seat < made.workers && made.cores > 1) {
-        EXPECT_TRUE(polled.insert(cpu_of(place_of(made, seat).cpus.front()).core).second) << "two poll on one core";
-      }
+    std::map<int, std::set<int>> polled;  // CPUs of each core on which workers poll for good
+    for (unsigned seat = 0; seat < made.workers; ++seat) {
+      const Place& place = place_of(made, seat);
+      EXPECT_TRUE(made.spinners_max > 1 || !may_poll(made, seat));
+      if (made.pinning == Pinning::core && may_poll(made, seat)) polled[cpu_of(place.cpus.front()).core].insert(place.cpus.front());
     }
-    EXPECT_LE(pollers, made.spinners_max) << "more poll than there are cores";
+    for (const auto& [core, cpus] : polled) EXPECT_EQ(cpus.size(), 1u) << "two poll on threads of core " << core;
 
     std::map<int, int> on_core;  // workers that are kept on one core
     std::map<int, std::size_t> on_node;

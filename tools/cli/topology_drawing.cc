@@ -144,7 +144,8 @@ std::string tell_plan(const core::Plan& plan) {
     }
   }
   for (const auto& [place, seats] : places) text += "    " + seats_text(seats) + ": " + place_text(place) + "\n";
-  text += "  pollers     at most " + std::to_string(plan.spinners_max) + " at a time, of the dispatcher, workers and those who call\n";
+  text += "  polling     " + (plan.spinners_max > 1 ? "those who call poll while fewer than " + std::to_string(plan.spinners_max) + " workers are busy"
+                                                    : std::string("by nobody for long: waits sleep")) + "\n";
   if (!plan.notes.empty()) text += "\nnotes\n";
   for (const std::string& note : plan.notes) text += "  - " + note + "\n";
   return text;
