@@ -53,8 +53,8 @@ class Notes {
     if (cores_.size() == 1) {
       add("one core: those who call and " + plural(plan_.workers, "worker") + " take turns on it, and a call costs two switches of the kernel instead of some cache lines");
     } else if (needed > plan_.spinners_max) {
-      add(plural(plan_.workers, "worker") + (home_ ? " and a pinned dispatcher" : "") + " on " + plural(plan_.spinners_max, "core") +
-          ": where all are busy they take turns");
+      add(plural(plan_.workers, "worker") + (home_ ? " and a pinned dispatcher" : "") + " on " +
+          (plan_.spinners_max < plan_.cores ? "that quota" : plural(plan_.cores, "core")) + ": where all are busy they take turns");
     } else if (needed == cores_.size()) {
       add("no core is left for the threads that call: while all workers are busy, these share a core with one of them");
     } else if (needed + 1 == cores_.size()) {
