@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -92,7 +93,7 @@ class DutyCycle {
 
   // Whether a turn would find something, but for deadlines: a few loads, for spinning.
   bool has_work() const {
-    for (const Slot& slot : slots_) {
+    for (const Slot& slot : slots()) {
       if (!slot.journal.empty() && slot.channel->responses.has_record()) return true;
     }
     return queue_.has_arrivals();
@@ -158,6 +159,10 @@ class DutyCycle {
     explicit Slot(std::uint32_t journal_capacity) : journal(journal_capacity) {}
   };
 
+  std::span<Slot> slots() { return {slots_.data(), slots_used_}; }
+  std::span<const Slot> slots() const { return {slots_.data(), slots_used_}; }
+  std::span<const WorkerLoad> loads() const { return {loads_.data(), slots_used_}; }
+
   std::size_t take_responses(int index);
   bool take_response(int index, Slot& slot);  // false: the worker broke the protocol
   const char* accept(Slot& slot, const Journal::Entry& entry, ipc::Response& response);  // what is wrong with it, or null
@@ -195,6 +200,7 @@ class DutyCycle {
 
   std::vector<Slot> slots_;
   std::vector<WorkerLoad> loads_;
+  std::size_t slots_used_ = 0;      // one behind the last that has a worker: no turn looks further
   std::uint32_t busy_ = 0;          // slots with something in their lane
   std::uint64_t used_ = 0;          // counts sends, for "most recently used"
   bool asleep_ = false;
