@@ -69,6 +69,11 @@ Result<Options> resolve(Options options, const std::vector<int>& usable_cpus) {
   options.response_arena_bytes = ipc::arena_bytes(options.response_arena_bytes);
   if (!options.pool_enabled) options.dispatcher = samovar::Dispatcher::caller;
   if (options.workers == 0) options.workers = cores;
+  if (options.workers_max == 0) options.workers_max = options.workers;
+  if (options.workers_max < options.workers) {
+    return invalid(place("workers_max") + "workers_max = " + std::to_string(options.workers_max) + " is less than workers = " +
+                   std::to_string(options.workers) + "; `workers` is the least that the pool has");
+  }
   if (options.starts_at_once == 0) options.starts_at_once = cores;
   if (options.dispatcher_cpu < 0) options.dispatcher_cpu = usable_cpus.back();
   if (options.dispatcher == samovar::Dispatcher::automatic) {

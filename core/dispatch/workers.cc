@@ -48,6 +48,21 @@ void DutyCycle::report(std::vector<Report>& reports) {
   }
 }
 
+DutyCycle::Demand DutyCycle::demand() {
+  const Call* first = queue_.front();
+  Demand demand{.waiting = first ? queue_.size() : 0, .oldest = first ? first->ticket : 0, .newest = queue_.admitted(), .at_ns = ipc::now_ns()};
+  for (Slot& slot : slots()) {  // those behind the first in a lane wait, too
+    for (std::uint64_t number = slot.journal.resolved() + 1; number < slot.journal.sent(); ++number) {
+      const Call* call = slot.journal.at(number).call;
+      if (!call || call->is_done()) continue;
+      ++demand.waiting;
+      demand.oldest = demand.oldest == 0 ? call->ticket : std::min(demand.oldest, call->ticket);
+    }
+  }
+  tells_waiting_ = follows_load_ && demand.oldest == 0;
+  return demand;
+}
+
 void DutyCycle::bar(std::shared_ptr<const Error> why) { barred_ = std::move(why); }
 
 std::shared_ptr<ipc::HostEnd> DutyCycle::detach(int index, const Death& death) {

@@ -26,6 +26,7 @@ bool Supervisor::is_taken(unsigned seat) const {
 }
 
 std::optional<unsigned> Supervisor::vacant_seat() const {
+  if (is_full()) return std::nullopt;
   for (unsigned seat = 0; seat < seats_; ++seat) {
     if (!is_taken(seat)) return seat;
   }
@@ -40,14 +41,19 @@ std::optional<std::size_t> Supervisor::free_slot(unsigned seat) const {
   return std::nullopt;
 }
 
+bool Supervisor::enough_start() const {
+  return count(WorkerState::starting) + count(WorkerState::pinging) >= restarts_.starts_at_once();
+}
+
 void Supervisor::fill_seats() {
   for (;;) {
-    const std::size_t starting = count(WorkerState::starting) + count(WorkerState::pinging);
-    if (starting >= restarts_.starts_at_once() || ipc::now_ns() < restarts_.next_start_ns()) return;
-    const std::optional<unsigned> seat = vacant_seat();
+    if (enough_start() || ipc::now_ns() < restarts_.next_start_ns()) return;
+    std::optional<unsigned> seat = vacant_seat();
+    if (!seat && overflow_wanted_ > 0) seat = vacant_overflow_seat();
     const std::optional<std::size_t> slot = seat ? free_slot(*seat) : std::nullopt;
     if (!slot) return;
-    spawn(*slot, *seat);
+    if (is_overflow(*seat)) start_overflow(*slot, *seat);
+    else spawn(*slot, *seat);
     if (first_failure_) return;
   }
 }
@@ -148,6 +154,7 @@ void Supervisor::read_pong(std::size_t index) {
   worker.served = true;
   worker.ready_ns = worker.last_call_ns = ipc::now_ns();
   restarts_.started();
+  if (is_overflow(worker.seat)) elasticity_.started();
   if (methods_.empty()) methods_ = worker.methods;
   Event ready = event(EventKind::worker_ready, index, {});
   ready.took = std::chrono::nanoseconds(worker.ready_ns - worker.life.spawned_ns);
@@ -197,6 +204,7 @@ void Supervisor::start_failed(std::size_t index, Error error) {
   if (worker.replaces_ns != 0) vacated_ns_[worker.seat] = worker.replaces_ns;
   if (reload_ && reload_->fresh == index) return finish_reload(tl::unexpected(std::move(error)));
 
+  if (is_overflow(worker.seat)) return elasticity_.failed(ipc::now_ns(), random_byte());  // the base's starts do not wait for that
   restarts_.failed(ipc::now_ns(), random_byte());
   if (!serving_) {
     if (!first_failure_) first_failure_ = std::move(error);

@@ -8,13 +8,13 @@
 namespace samovar::core {
 namespace {
 
-constexpr double kFull = 7.0 / 8;  // of the base; below that much mean need it does not grow
+constexpr double kFull = 7.0 / 8;  // of the base: as much mean need is enough to grow where calls had to wait
 constexpr unsigned kGrowth = 2;    // times, at most, from one window to the next
 
 }  // namespace
 
 struct Elasticity::Census {
-  unsigned there = 0;        // anything but absent
+  unsigned there = 0;        // anything but absent; and those that fill the base in a moment
   unsigned coming = 0;       // start, or are to be started to fill the base
   unsigned busy = 0;
   unsigned beyond_base = 0;
@@ -33,7 +33,7 @@ ElasticStep Elasticity::look(const LoadReading& reading) {
   if (waiting_since_ns_ != INT64_MAX) {
     step.waited_ns = reading.now_ns - waiting_since_ns_;
     start(reading, census, step);
-  } else if (reading.may_leave && census.beyond_base > 0) {
+  } else if (census.beyond_base > 0) {
     leave(reading, step);
   }
   return step;
@@ -58,7 +58,10 @@ Elasticity::Census Elasticity::take_census(const LoadReading& reading) const {
     if (worker.is_busy && takes_or_has_calls(worker.state)) ++census.busy;
     ++(worker.seat < base_ ? base_there : census.beyond_base);
   }
-  if (base_there < base_) census.coming += base_ - base_there;
+  if (base_there < base_) {
+    census.coming += base_ - base_there;
+    census.there += base_ - base_there;
+  }
   census.is_overdue = waiting_since_ns_ != INT64_MAX && reading.now_ns - waiting_since_ns_ >= limits_.after_ns;
   return census;
 }
@@ -77,7 +80,7 @@ void Elasticity::start(const LoadReading& reading, const Census& census, Elastic
     return;
   }
   if (failures_ > 0) wanted = 1;
-  step.start = std::min(wanted, reading.room);
+  step.start = std::min(wanted, reading.room > census.coming ? reading.room - census.coming : 0);  // those that come have not taken theirs yet
   step.lacks_memory = step.start < wanted;
   step.look_again_ns = reading.now_ns + limits_.after_ns;
 }
@@ -131,7 +134,7 @@ void Elasticity::resize(const LoadReading& reading, const Census& census) {
   began_ns_ = now_ns;
   worked_ns_ = 0;
   starved_ = false;
-  if (starved && mean >= kFull * base_) {
+  if (mean > base_ || (starved && mean >= kFull * base_)) {
     const auto needed = static_cast<unsigned>(std::min(std::ceil(mean / kFull), static_cast<double>(limits_.workers_max)));
     const unsigned grown = std::min({std::max(needed, base_ + 1), base_ * kGrowth, limits_.workers_max});
     const unsigned spare = census.beyond_base + std::min(reading.room, limits_.workers_max);  // overflow workers that become part of it

@@ -3,11 +3,11 @@
 // The base is filled at all times. Beyond it come overflow workers, when calls have waited for longer than `after_ns` with no worker
 // free: one for each that waits, as far as the limit goes. One leaves when some worker had nothing to do for `linger_ns`: calls go
 // to the worker that was used last, so the idle time of the n-th says exactly when n calls were last under way together.
-// Where workers_max > workers the base itself moves: up when calls had to wait and the mean need of a whole window filled it, down
-// when a worker had nothing to do for a whole window. What it leaves behind is an overflow worker, and goes as such.
+// Where workers_max > workers the base itself moves: up when the mean need of a whole window was more than it, or filled it while
+// calls had to wait; down when a worker had nothing to do for a whole window. What it leaves behind is an overflow worker, and goes as such.
 //
-// Invariants: (1) workers <= base() <= workers_max. (2) Those there are, starting and ending ones included, and those to be started
-// are never more than base() + overflow. (3) Nobody leaves while a call waits, nor below the base.
+// Invariants: (1) workers <= base() <= workers_max. (2) None is started where those there are, starting and ending ones included,
+// would be more than base() + overflow then. (3) Nobody leaves while a call waits, and none of the base.
 #pragma once
 
 #include <cstdint>
@@ -45,7 +45,6 @@ struct LoadReading {
   std::uint64_t oldest = 0;       // the ticket of the first of them; 0: none waits
   std::uint64_t newest = 0;       // the ticket that was given out last
   std::uint32_t room = UINT32_MAX;  // workers that still find memory; of interest where calls wait
-  bool may_leave = true;            // false while something else replaces workers
   std::span<const WorkerReading> workers{};  // all that have a process
 };
 

@@ -51,7 +51,8 @@ TEST_F(Reloads, replace_all_workers_by_fresh_code) {
   EXPECT_EQ(happenings.of(EventKind::worker_recycled).front().state, "reload");
   EXPECT_EQ(pool.stats().workers_ready, 2u);
   EXPECT_EQ(pool.stats().workers_lost, 0u);
-  EXPECT_EQ(Footprint::now().descriptors.size(), before.descriptors.size()) << Footprint::now().to_string();
+  EXPECT_TRUE(wait_until([&] { return Footprint::now().descriptors.size() == before.descriptors.size(); }))  // the dead are reaped last
+      << Footprint::now().to_string();
   ASSERT_TRUE(pool.reload()) << "and once more, from the other slot";
   EXPECT_EQ(version(pool), 2);
 }

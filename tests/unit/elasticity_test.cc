@@ -22,7 +22,6 @@ struct Scene {
   std::uint64_t oldest = 0;
   std::uint64_t newest = 100;
   std::uint32_t room = UINT32_MAX;
-  bool may_leave = true;
 
   explicit Scene(const ElasticLimits& limits) : policy(limits) {
     for (unsigned seat = 0; seat < limits.workers; ++seat) add(seat, WorkerState::serving);
@@ -45,7 +44,8 @@ struct Scene {
     now_ns += ago_ns;
   }
   ElasticStep look() {
-    return policy.look({.now_ns = now_ns, .waiting = waiting, .oldest = oldest, .newest = newest, .room = room, .may_leave = may_leave, .workers = workers});
+    return policy.look(
+        {.now_ns = now_ns, .waiting = waiting, .oldest = oldest, .newest = newest, .room = room, .workers = workers});
   }
   ElasticStep after(std::int64_t ns) {
     now_ns += ns;
@@ -95,7 +95,8 @@ TEST(Overflow, counts_the_workers_that_come_already_also_those_of_the_base) {
 }
 
 TEST(Overflow, counts_those_that_end_towards_the_limit) {
-  for (const WorkerState state : {WorkerState::retiring, WorkerState::stopping, WorkerState::terminating, WorkerState::condemned, WorkerState::killed}) {
+  using enum WorkerState;
+  for (const WorkerState state : {retiring, stopping, terminating, condemned, killed}) {
     Scene scene(kBurst);
     scene.add(2, state);
     scene.add(3, state);
@@ -161,13 +162,6 @@ TEST(Overflow, stays_while_it_is_needed_and_while_calls_wait) {
   scene.waiting = 1;
   scene.oldest = scene.newest;
   EXPECT_EQ(scene.look().leave, std::nullopt);
-}
-
-TEST(Overflow, stays_while_a_reload_replaces_workers) {
-  Scene scene(kBurst);
-  scene.add(2, WorkerState::serving);
-  scene.may_leave = false;
-  EXPECT_EQ(scene.after(11 * kSecond).leave, std::nullopt);
 }
 
 // Calls go to the worker that was used last: that may be one of the overflow, and one of the base idles.

@@ -65,7 +65,8 @@ TEST(MemoryRoom, reads_the_first_version_of_cgroups_too) {
 }
 
 TEST(MemoryRoom, is_none_where_more_is_in_use_than_allowed_and_endless_where_nothing_can_be_read) {
-  EXPECT_EQ(room_of({{"/proc/self/cgroup", "0::/\n"}, {"/sys/fs/cgroup/memory.max", "10\n"}, {"/sys/fs/cgroup/memory.current", "20\n"}}).available, 0u);
+  const Files full{{"/proc/self/cgroup", "0::/\n"}, {"/sys/fs/cgroup/memory.max", "10\n"}, {"/sys/fs/cgroup/memory.current", "20\n"}};
+  EXPECT_EQ(room_of(full).available, 0u);
   EXPECT_EQ(room_of({}).available, UINT64_MAX);
   EXPECT_EQ(workers_that_fit(room_of({}), 1 << 30), UINT32_MAX);
 }

@@ -23,6 +23,10 @@ enum class EventKind : std::uint8_t {
   worker_lost,       // it ended without being asked; message says how, details has its last output
   worker_restarted,  // another incarnation of a lost or recycled worker is ready; took: since the end of the former
   worker_recycled,   // it was drained and ended as planned; state: calls, age, memory, idle or reload
+  overflow_started,  // a worker beyond the base was spawned; pid, took: how long calls had waited
+  overflow_ended,    // it was no longer needed, drained and ended; pid, took: since it was ready
+  overflow_refused,  // calls wait, and memory is too short for a further worker; said once
+  pool_resized,      // the base follows the load; count: workers, from now on
   calls_timed_out,   // count calls of `method` have passed their deadlines since the last such event
   queue_full,        // count calls were refused since the last such event, because queue_limit waited already
   breaker_opened,    // of `method`, or of the pool where that is empty
