@@ -60,6 +60,11 @@ Result<Resolved> resolve(Options options, const Machine& machine, bool one_threa
   options.request_arena_bytes = ipc::arena_bytes(options.request_arena_bytes);
   options.response_arena_bytes = ipc::arena_bytes(options.response_arena_bytes);
   options.workers = plan.workers;
+  if (options.workers_max == 0) options.workers_max = options.workers;
+  if (options.workers_max < options.workers) {
+    return invalid(place("workers_max") + "workers_max = " + std::to_string(options.workers_max) + " is less than workers = " +
+                   std::to_string(options.workers) + "; `workers` is the least that the pool has");
+  }
   options.dispatcher = plan.dispatcher;
   options.pinning = plan.pinning;
   if (plan.dispatcher_cpu >= 0) options.dispatcher_cpu = plan.dispatcher_cpu;

@@ -17,4 +17,9 @@ struct Resolved {
 // option, its value and the range.
 Result<Resolved> resolve(Options options, const Machine& machine, bool one_thread_each);
 
+// How many workers there may be at one time, but for one that is about to replace another.
+inline unsigned seats_max(const Options& options) {
+  return (options.workers_max > options.workers ? options.workers_max : options.workers) + options.max_overflow;
+}
+
 }  // namespace samovar::core

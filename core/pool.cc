@@ -86,7 +86,8 @@ Result<Pool> Pool::start(Options requested) {
       state->bell, state->placement.spinners_max,
       core::Dispatcher::Supervision{
           .kill_worker = [supervisor = &state->supervisor](const core::DutyCycle::Violation& violation) { supervisor->kill_worker(violation); },
-          .worker_drained = [supervisor = &state->supervisor](core::DutyCycle::Drained drained) { supervisor->worker_drained(drained); }});
+          .worker_drained = [supervisor = &state->supervisor](core::DutyCycle::Drained drained) { supervisor->worker_drained(drained); },
+          .calls_wait = [supervisor = &state->supervisor] { supervisor->calls_wait(); }});
   if (state->options.fallback == Fallback::oneshot || !state->options.pool_enabled) {
     state->dispatcher->use_one_shots(state->supervisor.launcher(), state->events, state->log);
   }
@@ -170,6 +171,8 @@ Stats Pool::stats() const {
           .workers_lost = c.workers_lost.get(),
           .workers_killed = c.workers_killed.get(),
           .workers_recycled = c.workers_recycled.get(),
+          .overflow_started = c.overflow_started.get(),
+          .overflow_ended = c.overflow_ended.get(),
           .calls_lost = c.calls_lost.get() + c.lost_alone.get(),
           .one_shots = c.one_shots.get(),
           .requeued = c.requeued.get(),
@@ -178,6 +181,8 @@ Stats Pool::stats() const {
           .rejected = c.rejected.get(),
           .violations = c.violations.get(),
           .workers_ready = static_cast<std::uint32_t>(c.workers_ready.get()),
+          .workers_base = static_cast<std::uint32_t>(c.workers_base.get()),
+          .workers_overflow = static_cast<std::uint32_t>(c.workers_overflow.get()),
           .queued = state_->dispatcher->queued(),
           .in_flight = static_cast<std::uint32_t>(c.in_flight_sent.get() - c.in_flight_ended.get()),
           .request_arena_in_use = state_->arena->bytes_in_use(),

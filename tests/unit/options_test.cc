@@ -52,6 +52,11 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(
         Refused{"module", "", [](Options& o) { o.module.clear(); }},
         Refused{"workers", "1025", [](Options& o) { o.workers = 1025; }},
+        Refused{"workers_max", "1025", [](Options& o) { o.workers_max = 1025; }},
+        Refused{"workers_max", "3", [](Options& o) { o.workers = 4, o.workers_max = 3; }},
+        Refused{"workers_max", "2", [](Options& o) { o.workers_max = 2; }},
+        Refused{"max_overflow", "1025", [](Options& o) { o.max_overflow = 1025; }},
+        Refused{"overflow_after", "0s", [](Options& o) { o.overflow_after = 0ns; }},
         Refused{"queue_limit", "0", [](Options& o) { o.queue_limit = 0; }},
         Refused{"prefetch", "1025", [](Options& o) { o.prefetch = 1025; }},
         Refused{"timeout", "0s", [](Options& o) { o.timeout = 0ns; }},

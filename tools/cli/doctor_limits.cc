@@ -161,13 +161,14 @@ Finding examine_dev_shm() {
 
 void examine_limits(Findings& findings, const Options& options) {
   const unsigned workers = options.workers > 0 ? options.workers : core::plan_placement(core::this_machine(), {}).workers;
-  findings.push_back(examine_descriptors(workers));
-  findings.push_back(examine_processes(workers));
+  const unsigned workers_most = std::max(workers, options.workers_max) + options.max_overflow;
+  findings.push_back(examine_descriptors(workers_most));
+  findings.push_back(examine_processes(workers_most));
   findings.push_back(examine_address_space());
   findings.push_back(examine_file_size(options));
   findings.push_back(examine_locked_memory());
   findings.push_back(examine_cpu_quota(workers));
-  findings.push_back(examine_memory_limit(workers));
+  findings.push_back(examine_memory_limit(workers_most));
   findings.push_back(examine_dev_shm());
 }
 

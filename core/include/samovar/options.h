@@ -78,6 +78,13 @@ struct Options {
   unsigned workers = 0;  // 0: one for each core this process may use, if its CPU quota is not less
   Dispatcher dispatcher = Dispatcher::automatic;
 
+  // Workers beyond `workers`: at once in a burst (overflow), and for as long as a load lasts (workers_max).
+  unsigned workers_max = 0;   // `workers` is where the pool begins, and the least; it grows up to this. 0: it keeps its size
+  unsigned max_overflow = 0;  // further workers while calls wait; 0: none
+  Duration overflow_after = std::chrono::milliseconds(10);  // calls that have waited so long with no worker free bring them
+  Duration overflow_linger = std::chrono::seconds(10);      // one leaves when so long there was a worker too many
+  Duration resize_window = std::chrono::seconds(30);        // what a load must last for, until `workers` follows it
+
   Duration timeout = std::chrono::seconds(30);         // of a call that names none
   WorkerStart worker_start = WorkerStart::nursery;     // where loading the module starts threads it is exec all the same
   Duration start_timeout = std::chrono::seconds(60);   // spawn to ready, import and preload included
