@@ -16,7 +16,8 @@ flatbuffers::Offset<void> pack(flatbuffers::FlatBufferBuilder& b, const Hello& m
   return wire::CreateHello(b, m.layout_hash, m.incarnation, m.worker, m.lane_bytes, m.payload_bytes_max,
                            static_cast<std::uint64_t>(m.spin_max_ns), module, m.request_arena_bytes, m.response_arena_bytes,
                            static_cast<std::uint64_t>(m.arena_trim_ns), m.escaped_views_max,
-                           static_cast<std::uint64_t>(m.heartbeat_ns), static_cast<std::uint64_t>(m.probe_after_ns), m.log_level)
+                           static_cast<std::uint64_t>(m.heartbeat_ns), static_cast<std::uint64_t>(m.probe_after_ns), m.log_level,
+                           m.memory_node)
       .Union();
 }
 
@@ -67,7 +68,8 @@ Hello unpack(const wire::Hello& m) {
           .escaped_views_max = m.escaped_views_max(),
           .heartbeat_ns = static_cast<std::int64_t>(m.heartbeat_ns()),
           .probe_after_ns = static_cast<std::int64_t>(m.probe_after_ns()),
-          .log_level = m.log_level()};
+          .log_level = m.log_level(),
+          .memory_node = m.memory_node()};
 }
 
 Ready unpack(const wire::Ready& m) {
