@@ -30,6 +30,7 @@ DutyCycle::DutyCycle(const Options& options, const Methods& methods, PendingQueu
       call_events_(call_events),
       counters_(counters),
       arena_(arena),
+      several_nodes_(arena.is_spread()),
       loads_(options.workers + kSpareSlots) {
   slots_.reserve(loads_.size());
   for (std::size_t i = 0; i < loads_.size(); ++i) slots_.emplace_back(std::max(options.prefetch, kPrefetchMax));
@@ -50,7 +51,7 @@ std::size_t DutyCycle::run() {
 void DutyCycle::enter(Call& call) {
   if (call.asynchronous) watch_deadline(call);
   if (!queue_.front() && !queue_.has_arrivals_but_one()) {
-    const int slot = choose_worker(loads_);
+    const int slot = choose_worker_for(call);
     if (slot >= 0 && send(slot, call)) {
       queue_.pass_by();
       ring_workers();
@@ -75,7 +76,7 @@ std::size_t DutyCycle::send_pending() {
       drop_done(*call);
       continue;
     }
-    const int slot = choose_worker(loads_);
+    const int slot = choose_worker_for(*call);
     if (slot < 0) {
       if (barred_ && busy_ == 0) end_waiting();
       break;

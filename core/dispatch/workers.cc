@@ -17,6 +17,7 @@ void DutyCycle::attach(Attachment attachment) {
   slot.broken = slot.retiring = slot.drained = false;
   slot.mean_service_ns = 0;
   loads_[static_cast<std::size_t>(attachment.slot)].credit = credit(options_.prefetch, 0);
+  loads_[static_cast<std::size_t>(attachment.slot)].node = attachment.node;
   slot.channel->announce_asleep(asleep_);
   update_load(attachment.slot);
 }

@@ -63,7 +63,7 @@ Result<void> Launcher::launch(unsigned worker, Incarnation& made) const {
   hello.worker = worker;
   hello.spin_max_ns = options_.spin_max.count();
   hello.module = options_.module;
-  hello.request_arena_bytes = arena_.bytes_total();
+  hello.request_arena_bytes = arena_.bytes_mapped();
   hello.arena_trim_ns = options_.arena_trim_delay.count();
   hello.escaped_views_max = options_.escaped_views_max;
   hello.heartbeat_ns = options_.heartbeat_interval.count();
