@@ -2,8 +2,10 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <iterator>
 #include <sstream>
 #include <string_view>
 #include <system_error>
@@ -16,6 +18,9 @@ namespace samovar::core {
 namespace {
 
 namespace fs = std::filesystem;
+
+// Of the libraries that start a thread for each core: OpenMP (PyTorch, scikit-learn), OpenBLAS and MKL (NumPy), NumExpr. Read as they are loaded.
+constexpr const char* kThreadCounts[] = {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"};
 
 std::string environment(const char* name) {
   const char* value = std::getenv(name);
@@ -61,6 +66,13 @@ Result<std::string> find_python(const Options& options, const Installation& inst
 
 }  // namespace
 
+bool compute_with_one_thread(const Options& options) {
+  return std::all_of(std::begin(kThreadCounts), std::end(kThreadCounts), [&](const char* name) {
+    const std::string value = environment(name);
+    return value.empty() ? options.worker_threads == 1 : value == "1";
+  });
+}
+
 Result<LaunchPlan> plan_launch(const Options& options) {
   const Installation installation = find_installation(library_folder());
   Result<std::string> python = find_python(options, installation);
@@ -77,9 +89,9 @@ Result<LaunchPlan> plan_launch(const Options& options) {
   LaunchPlan plan;
   plan.argv = {*python, "-m", "samovar.worker", "3"};
   plan.environment = {{"PYTHONPATH", path}};
-  // Many workers with a thread for each core each would fight for the cores; who wants more says so in the environment.
-  for (const char* name : {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"}) {
-    if (environment(name).empty()) plan.environment.emplace_back(name, "1");
+  // Many workers with a thread for each core each would fight for the cores.
+  for (const char* name : kThreadCounts) {
+    if (options.worker_threads > 0 && environment(name).empty()) plan.environment.emplace_back(name, std::to_string(options.worker_threads));
   }
   return plan;
 }

@@ -19,10 +19,10 @@ std::uint64_t pack(std::uint64_t index, std::uint8_t source) { return index << 8
 
 }  // namespace
 
-Supervisor::Supervisor(const Options& options, LaunchPlan plan, Counters& counters, RequestArena& arena, const Log& log, Bell& bell,
-                       Events& events)
+Supervisor::Supervisor(const Options& options, LaunchPlan plan, const Plan& placement, Counters& counters, RequestArena& arena,
+                       const Log& log, Bell& bell, Events& events)
     : options_(options),
-      launcher_(options, std::move(plan), arena),
+      launcher_(options, std::move(plan), placement, arena, log),
       counters_(counters),
       arena_(arena),
       log_(log),

@@ -46,7 +46,7 @@ namespace samovar::core {
 class Supervisor {
  public:
   // All outlive this. `bell` wakes the supervisor's thread.
-  Supervisor(const Options& options, LaunchPlan plan, Counters& counters, RequestArena& arena, const Log& log, Bell& bell, Events& events);
+  Supervisor(const Options& options, LaunchPlan plan, const Plan& placement, Counters& counters, RequestArena& arena, const Log& log, Bell& bell, Events& events);
   ~Supervisor();
 
   // Starts all workers and waits until each has answered its ping. Blocks up to start_timeout. Fails with the first worker's

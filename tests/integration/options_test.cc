@@ -16,6 +16,7 @@
 #include <thread>
 
 #include "core/config/option_table.h"
+#include "core/topology/machine.h"
 #include "ipc/layout.h"
 #include "tests/support/pools.h"
 #include "tests/support/processes.h"
@@ -528,6 +529,39 @@ const std::map<std::string_view, std::function<void()>>& effects() {
            pinned += read_file(task.path() / "status").find("\nCpus_allowed_list:\t0\n") != std::string::npos ? 1 : 0;
          }
          EXPECT_GE(pinned, 1u);
+       }},
+      {"cpus",
+       [] {
+         Pool anywhere = start(options());
+         const Value all = value_of(anywhere.call("affinity"));
+         const std::string last = std::to_string(*all.as_list()->back().as_int());
+         Pool pool = start(with("cpus", last));
+         EXPECT_EQ(value_of(pool.call("affinity")).to_string(), "[" + last + "]");
+       }},
+      {"nodes",
+       [] {
+         const core::Machine machine = core::this_machine();
+         EXPECT_TRUE(start(with("nodes", std::to_string(machine.cpus.front().node))).call("echo"));
+         const Error error = start_failure(with("nodes", "4000"));
+         EXPECT_NE(error.message.find("nodes names node 4000"), std::string::npos) << error.message;
+       }},
+      {"pinning",
+       [] {
+         const auto cpus = [](const char* pinning) {
+           Pool pool = start(with("pinning", pinning, with("dispatcher", "pinned")));
+           return value_of(pool.call("affinity")).as_list()->size();
+         };
+         if (core::count_cores(core::this_machine()) < 2) return;
+         EXPECT_LT(cpus("core"), cpus("none"));
+       }},
+      {"worker_threads",
+       [] {
+         const auto threads = [](const char* number) {
+           Pool pool = start(with("worker_threads", number));
+           return *value_of(pool.call("state")).find("threads");
+         };
+         EXPECT_EQ(threads("3"), Value("3"));
+         EXPECT_EQ(threads("0"), Value("")) << "the environment is left alone";
        }},
       {"log_level",
        [] {

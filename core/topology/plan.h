@@ -1,0 +1,73 @@
+// Plan: which CPUs the dispatcher and each worker run on, and why. A pure function of a machine and of what was asked for.
+//
+// What always holds: (1) A pinned dispatcher has a core that no worker is placed on, where the pool has two cores. (2) Two places are
+// on one core only where there are more workers than cores; a core's second thread is used last. (3) No more may poll at a
+// time than there are cores, or than the CPU quota allows; never two on threads of one core.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <samovar/options.h>
+
+#include "core/topology/machine.h"
+
+namespace samovar::core {
+
+struct PlanRequest {
+  unsigned workers = 0;  // 0: as many as may poll
+  samovar::Dispatcher dispatcher = samovar::Dispatcher::automatic;
+  Pinning pinning = Pinning::automatic;
+  std::vector<int> cpus{};         // that workers and dispatcher may use; empty: all
+  std::vector<int> nodes{};        // likewise, all CPUs of these
+  std::vector<int> worker_cpus{};  // outranks pinning, cpus and nodes
+  int dispatcher_cpu = -1;         // likewise
+  bool one_thread_each = true;     // workers compute with one thread; where not, pinning to a core is nothing automatic
+};
+
+// What `options` ask for; but for one_thread_each, which the environment may know better.
+PlanRequest plan_request(const Options& options);
+
+// Where one worker runs.
+struct Place {
+  std::vector<int> cpus{};  // in order; none: wherever the kernel likes
+  int node = -1;            // where its memory should be; -1: no preference
+  friend bool operator==(const Place&, const Place&) = default;
+};
+
+struct Plan {
+  std::vector<Place> seats{};    // of the base workers
+  std::vector<Place> further{};  // of workers beyond them, by turns; never empty
+
+  unsigned workers = 0;                                         // resolved: never automatic, never 0
+  samovar::Dispatcher dispatcher = samovar::Dispatcher::caller;
+  Pinning pinning = Pinning::none;
+
+  int dispatcher_cpu = -1;       // of a pinned one; else -1
+  std::vector<int> nodes{};      // those of the CPUs the pool may use, in order; empty: unknown
+  unsigned cores = 1;            // that the pool may use; the threads of one count once
+  unsigned spinners_max = 1;     // threads that may poll at a time, dispatcher included
+  std::string asked_by{};        // the option by which somebody asked for these places; empty: nobody did
+  std::vector<std::string> notes{};  // what is worth knowing about it, each a sentence without its full stop
+};
+
+// Requires: misfit() finds nothing; `machine` has a CPU.
+Plan plan_placement(const Machine& machine, const PlanRequest& request);
+
+// The place of the worker in this seat; beyond the base ones, too.
+const Place& place_of(const Plan& plan, unsigned seat);
+
+// Whether the worker in this seat may poll while it waits: one core is for whoever dispatches, and those on second threads are not first.
+bool may_poll(const Plan& plan, unsigned seat);
+
+// An option that this machine cannot grant, and the rest of a message that names it.
+struct Misfit {
+  std::string_view option;
+  std::string message;
+};
+
+std::optional<Misfit> misfit(const Machine& machine, const PlanRequest& request);
+
+}  // namespace samovar::core
