@@ -32,13 +32,14 @@ Result<void> Launcher::check() const {
 Result<void> Launcher::launch(unsigned worker, Incarnation& made) const {
   const auto failed = [](const ipc::SystemError& error) { return tl::unexpected(start_refused(error, "starting a worker")); };
   const std::uint64_t number = incarnations_.fetch_add(1, std::memory_order_relaxed) + 1;
-  made = Incarnation{.number = number};
+  made = Incarnation{.number = number, .node = place_of(placement_, worker).node};
 
   const std::string name = options_.name + "-" + std::to_string(number);
   auto channel = ipc::HostEnd::create({.lane_bytes = options_.lane_bytes,
                                        .payload_bytes_max = options_.inline_bytes_max,
                                        .response_arena_bytes = options_.response_arena_bytes,
-                                       .name = name.c_str()});
+                                       .name = name.c_str(),
+                                       .memory_node = arena_.unbound() ? ipc::kAnyNode : made.node});
   if (!channel) return failed(channel.error());
   made.channel = std::move(*channel);
   auto sockets = ipc::ControlSocket::pair();

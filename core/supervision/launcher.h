@@ -28,6 +28,7 @@ struct Incarnation {
   ipc::UniqueFd output_fd;  // what it prints
   std::shared_ptr<ipc::HostEnd> channel;
   std::int64_t spawned_ns = 0;
+  int node = ipc::kAnyNode;  // that it runs on, where the plan says
 };
 
 class Launcher {

@@ -210,6 +210,16 @@ const Place& place_of(const Plan& plan, unsigned seat) {
 
 bool may_poll(const Plan& plan, unsigned seat) { return seat + 1 < plan.spinners_max; }
 
+std::vector<int> memory_nodes(const Plan& plan) {
+  std::set<int> nodes;
+  for (const std::vector<Place>* places : {&plan.seats, &plan.further}) {
+    for (const Place& place : *places) {
+      if (place.node >= 0) nodes.insert(place.node);
+    }
+  }
+  return {nodes.begin(), nodes.end()};
+}
+
 std::optional<Misfit> misfit(const Machine& machine, const PlanRequest& request) {
   std::vector<int> usable;
   std::set<int> with_cpus;

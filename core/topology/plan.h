@@ -62,6 +62,9 @@ const Place& place_of(const Plan& plan, unsigned seat);
 // Whether the worker in this seat may poll while it waits: one core is for whoever dispatches, and those on second threads are not first.
 bool may_poll(const Plan& plan, unsigned seat);
 
+// The nodes that places prefer, in order, each once; none where no place prefers one. These have a region of the request arena each.
+std::vector<int> memory_nodes(const Plan& plan);
+
 // An option that this machine cannot grant, and the rest of a message that names it.
 struct Misfit {
   std::string_view option;

@@ -1,0 +1,43 @@
+"""What the guest calls: each method says which worker it is, or takes memory there."""
+
+import os
+
+import samovar
+
+kept = []
+
+
+@samovar.method
+def who() -> int:
+    return os.getpid()
+
+
+@samovar.method
+def allowed_cpus() -> list[int]:
+    return sorted(os.sched_getaffinity(0))
+
+
+@samovar.method
+def take_memory(size: int) -> int:
+    """Where the first of `size` bytes lies, all of them touched. CPython keeps a bytes object's content behind its header."""
+    taken = b"x" * size
+    kept.append(taken)
+    return id(taken) + bytes.__basicsize__ - 1
+
+
+@samovar.method
+def length(payload) -> list[int]:
+    return [os.getpid(), len(payload)]
+
+
+@samovar.method
+def large_reply(size: int) -> bytes:
+    return b"y" * size
+
+
+@samovar.method
+def hold(path: str) -> int:
+    """Busy until there is such a file."""
+    while not os.path.exists(path):
+        pass
+    return os.getpid()
