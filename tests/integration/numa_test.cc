@@ -16,6 +16,7 @@
 #include <cstring>
 #include <fstream>
 #include <map>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -67,12 +68,12 @@ std::string to_string(const std::map<std::string, int>& policies) {
   return text;
 }
 
-// From here on mbind and set_mempolicy are refused, as in a container.
-void refuse_memory_policies() {
+// From here on `call`, or else all that makes memory policies, is refused, as in a container.
+void refuse_memory_policies(std::optional<unsigned> call = std::nullopt) {
   sock_filter program[] = {
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mbind, 1, 0),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_set_mempolicy, 0, 1),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call.value_or(SYS_mbind), 1, 0),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call.value_or(SYS_set_mempolicy), 0, 1),
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
   };
@@ -161,6 +162,24 @@ TEST_F(Numa, a_pool_works_where_memory_policies_are_not_permitted_and_says_so_on
   EXPECT_TRUE(said.starts_with("serves; 1; ")) << said;
   EXPECT_NE(said.find("Operation not permitted"), std::string::npos) << said;
   EXPECT_NE(said.find("CAP_SYS_NICE"), std::string::npos) << said;
+}
+
+TEST_F(Numa, a_worker_that_may_not_choose_its_own_memory_says_so_and_serves) {
+  const std::string said = in_child_host([] {
+    pretend_two_nodes();
+    refuse_memory_policies(SYS_set_mempolicy);
+    Lines lines;
+    Options o = on_nodes({0}, 1);
+    o.log = lines.sink();
+    o.log_level = LogLevel::info;
+    Pool pool = start(std::move(o));
+    const std::string works = serves(pool) ? "serves; " : "does not; ";
+    (void)wait_until([&] { return lines.contain("any NUMA node"); });
+    return works + lines.all();
+  });
+  EXPECT_TRUE(said.starts_with("serves; ")) << said;
+  EXPECT_NE(said.find("the memory of worker 0 comes from any NUMA node: set_mempolicy(MPOL_PREFERRED, node 0): Operation not permitted"),
+            std::string::npos) << said;
 }
 
 TEST_F(Numa, memory_in_use_on_all_nodes_together_has_one_limit) {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import stat
 import subprocess
@@ -43,15 +44,14 @@ class Initramfs:
                 self.add_binary(path) if path.suffix == ".so" else self.add_file(path)
 
     def write(self, archive: Path) -> None:
+        numbers = itertools.count(1)
         with archive.open("wb") as out:
-            number = 0
-            for number, folder in enumerate(sorted(self._folders - {"/"}), start=1):
-                _write_entry(out, folder, stat.S_IFDIR | 0o755, number)
-            number += 1
-            _write_entry(out, "/dev/console", stat.S_IFCHR | 0o600, number, device=(5, 1))
-            for number, (path, source) in enumerate(sorted(self._files.items()), start=number + 1):
-                executable = source.stat().st_mode & 0o111
-                _write_entry(out, path, stat.S_IFREG | (0o755 if executable else 0o644), number, source.read_bytes())
+            for folder in sorted(self._folders - {"/"}):
+                _write_entry(out, folder, stat.S_IFDIR | 0o755, next(numbers))
+            _write_entry(out, "/dev/console", stat.S_IFCHR | 0o600, next(numbers), device=(5, 1))
+            for path, source in sorted(self._files.items()):
+                permissions = 0o755 if source.stat().st_mode & 0o111 else 0o644
+                _write_entry(out, path, stat.S_IFREG | permissions, next(numbers), source.read_bytes())
             _write_entry(out, "TRAILER!!!", 0, 0)
 
 

@@ -1,6 +1,7 @@
 """What the guest calls: each method says which worker it is, or takes memory there."""
 
 import os
+from pathlib import Path
 
 import samovar
 
@@ -19,7 +20,7 @@ def allowed_cpus() -> list[int]:
 
 @samovar.method
 def take_memory(size: int) -> int:
-    """Where the first of `size` bytes lies, all of them touched. CPython keeps a bytes object's content behind its header."""
+    """Where `size` bytes begin, all of them touched: CPython keeps the content of a bytes object behind its header."""
     taken = b"x" * size
     kept.append(taken)
     return id(taken) + bytes.__basicsize__ - 1
@@ -38,6 +39,6 @@ def large_reply(size: int) -> bytes:
 @samovar.method
 def hold(path: str) -> int:
     """Busy until there is such a file."""
-    while not os.path.exists(path):
+    while not Path(path).exists():
         pass
     return os.getpid()

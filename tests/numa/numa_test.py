@@ -1,7 +1,7 @@
 """Pages lie on the nodes that they should, in a machine with two: a pool in QEMU, its kernel from Debian.
 
-SAMOVAR_NUMA_GUEST is the program that runs there (guest.cc), SAMOVAR_NUMA_KERNEL the folder of a kernel, SAMOVAR_NUMA_FOLDER where
-the initramfs and the console's log are left.
+SAMOVAR_NUMA_GUEST is the program that runs there (guest.cc), SAMOVAR_NUMA_KERNEL the folder of a kernel, SAMOVAR_NUMA_FOLDER
+where the initramfs and the console's log are left.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from initramfs import Initramfs
 
-LIMIT_S = 600  # on two idle CPUs it takes 15 s, on busy ones more. Emulated: /dev/kvm may be there and hang, inside of a virtual machine
+# On two idle CPUs it takes 15 s. All is emulated: /dev/kvm may be there and hang, inside of a virtual machine.
+LIMIT_S = 600
 HOW_TO_GET_IT = "tools/setup/install.sh numa fetches it, as make soak does; see what that says"
 MODELS = Path(__file__).parent / "models.py"
 
@@ -85,12 +86,13 @@ def write_initramfs(archive: Path, guest: Path, python: Path) -> None:
 
 def boot(folder: Path) -> str:
     """The console's output of a machine that runs the guest's program as its first process, and is off."""
+    qemu, kernel = find_qemu(), find_kernel()
     guest = Path(os.environ["SAMOVAR_NUMA_GUEST"]).resolve()
     python = Path(sys.executable).resolve()
     archive = folder / "initramfs.cpio"
     write_initramfs(archive, guest, python)
-    command = [find_qemu(), "-accel", "tcg", "-cpu", "max", "-nodefaults", "-no-user-config", "-display", "none"]
-    command += ["-no-reboot", "-serial", "stdio", "-kernel", str(find_kernel()), "-initrd", str(archive)]
+    command = [qemu, "-accel", "tcg", "-cpu", "max", "-nodefaults", "-no-user-config", "-display", "none"]
+    command += ["-no-reboot", "-serial", "stdio", "-kernel", str(kernel), "-initrd", str(archive)]
     command += ["-m", "2G", "-smp", "4"]
     for node, cpus in ((0, "0-1"), (1, "2-3")):
         command += ["-object", f"memory-backend-ram,id=memory{node},size=1G"]
