@@ -6,6 +6,7 @@
 #include "core/config/origins.h"
 #include "core/options.h"
 #include "core/supervision/launch_plan.h"
+#include "core/supervision/thread_counts.h"
 #include "core/topology/machine.h"
 
 namespace samovar {

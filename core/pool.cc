@@ -17,6 +17,7 @@
 #include "core/options.h"
 #include "core/supervision/launch_plan.h"
 #include "core/supervision/supervisor.h"
+#include "core/supervision/thread_counts.h"
 #include "core/topology/machine.h"
 
 namespace samovar {

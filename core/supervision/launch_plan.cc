@@ -2,10 +2,8 @@
 
 #include <unistd.h>
 
-#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
-#include <iterator>
 #include <sstream>
 #include <string_view>
 #include <system_error>
@@ -13,14 +11,12 @@
 #include "core/config/origins.h"
 #include "core/errors.h"
 #include "core/supervision/installation.h"
+#include "core/supervision/thread_counts.h"
 
 namespace samovar::core {
 namespace {
 
 namespace fs = std::filesystem;
-
-// Of the libraries that start a thread for each core: OpenMP (PyTorch, scikit-learn), OpenBLAS and MKL (NumPy), NumExpr. Read as they are loaded.
-constexpr const char* kThreadCounts[] = {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"};
 
 std::string environment(const char* name) {
   const char* value = std::getenv(name);
@@ -66,13 +62,6 @@ Result<std::string> find_python(const Options& options, const Installation& inst
 
 }  // namespace
 
-bool compute_with_one_thread(const Options& options) {
-  return std::all_of(std::begin(kThreadCounts), std::end(kThreadCounts), [&](const char* name) {
-    const std::string value = environment(name);
-    return value.empty() ? options.worker_threads == 1 : value == "1";
-  });
-}
-
 Result<LaunchPlan> plan_launch(const Options& options) {
   const Installation installation = find_installation(library_folder());
   Result<std::string> python = find_python(options, installation);
@@ -89,10 +78,7 @@ Result<LaunchPlan> plan_launch(const Options& options) {
   LaunchPlan plan;
   plan.argv = {*python, "-m", "samovar.worker", "3"};
   plan.environment = {{"PYTHONPATH", path}};
-  // Many workers with a thread for each core each would fight for the cores.
-  for (const char* name : kThreadCounts) {
-    if (options.worker_threads > 0 && environment(name).empty()) plan.environment.emplace_back(name, std::to_string(options.worker_threads));
-  }
+  for (auto& variable : thread_counts(options)) plan.environment.push_back(std::move(variable));
   return plan;
 }
 

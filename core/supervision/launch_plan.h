@@ -15,9 +15,6 @@ struct LaunchPlan {
   std::vector<std::pair<std::string, std::string>> environment;
 };
 
-// Whether workers will compute with one thread each: what `options.worker_threads` and the environment come to.
-bool compute_with_one_thread(const Options& options);
-
 // Fails: python_not_found, with the places that were looked at.
 Result<LaunchPlan> plan_launch(const Options& options);
 

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -26,6 +27,7 @@
 #include "core/topology/machine.h"
 #include "tests/support/child_host.h"
 #include "tests/support/pools.h"
+#include "tests/support/processes.h"
 
 namespace samovar::test {
 namespace {
@@ -46,6 +48,12 @@ std::string affinity_of(pid_t process) {
     if (line.starts_with(name)) return line.substr(name.size());
   }
   return "(unknown)";
+}
+
+// Children of this process that may run on these CPUs only.
+int workers_on(const std::string& cpus) {
+  const std::vector<pid_t> children = children_of(getpid());
+  return static_cast<int>(std::count_if(children.begin(), children.end(), [&](pid_t child) { return affinity_of(child) == cpus; }));
 }
 
 bool be_on_cpu(int cpu) {
@@ -145,6 +153,43 @@ TEST(Placed, where_pinning_is_refused_who_asked_for_it_is_told) {
               "clear")
         << option;
   }
+}
+
+// hwloc tells of a machine that is not there, so the plan is one that this one cannot grant.
+TEST(Placed, where_a_plan_nobody_asked_for_cannot_be_had_the_pool_serves_all_the_same) {
+  EXPECT_EQ(in_child_host([] {
+              setenv("HWLOC_SYNTHETIC", "core:4096 pu:1", 1);
+              Lines lines;
+              Options chosen = options();
+              chosen.workers = 2;
+              chosen.dispatcher = Dispatcher::automatic;
+              chosen.log_level = LogLevel::warning;
+              chosen.log = lines.sink();
+              Pool pool = start(chosen);
+              if (pool.options().dispatcher != Dispatcher::pinned || pool.options().pinning != Pinning::core) return std::string("nothing is pinned");
+              if (!pool.call("echo")) return std::string("not served");
+              if (lines.with("a worker could not be pinned to CPU").size() != 1) return "not told once: " + lines.all();
+              return std::string(lines.contain("the dispatcher could not be pinned") ? "told and served" : "not told of the dispatcher");
+            }),
+            "told and served");
+}
+
+// These two CPUs are told to be on two nodes, and workers are kept to them.
+TEST(Placed, on_two_nodes_each_has_a_group_of_workers) {
+  const std::vector<int> usable = usable_cpus();
+  if (usable.size() < 2 || usable[0] != 0 || usable[1] != 1) GTEST_SKIP() << "CPUs 0 and 1 are not ours";
+  EXPECT_EQ(in_child_host([] {
+              setenv("HWLOC_SYNTHETIC", "numa:2 core:1 pu:1", 1);
+              Options chosen = options();
+              chosen.workers = 4;
+              chosen.dispatcher = Dispatcher::automatic;
+              Pool pool = start(chosen);
+              if (pool.options().pinning != Pinning::node) return std::string("no nodes seen");
+              std::string places;
+              for (const char* cpu : {"0", "1"}) places += std::to_string(workers_on(cpu)) + " on " + cpu + " ";
+              return places;
+            }),
+            "2 on 0 2 on 1 ");
 }
 
 // A place that nobody has asked for, as on a machine where pinning is automatic, and that this process may not have.

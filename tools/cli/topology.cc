@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/supervision/thread_counts.h"
 #include "core/topology/cpu_list.h"
 #include "core/topology/machine.h"
 #include "core/topology/plan.h"
@@ -57,6 +58,7 @@ int run_topology(const TopologyCommand& command) {
   if (command.quota > 0) machine.quota = command.quota;
 
   core::PlanRequest request = core::plan_request(*options);
+  request.one_thread_each = core::compute_with_one_thread(*options);
   if (command.workers >= 0) request.workers = static_cast<unsigned>(command.workers);
   struct List {
     std::string name;
