@@ -71,12 +71,16 @@ Result<Pool> Pool::start(Options requested) {
   options.python = plan->python;
   auto wake_set = core::WakeSet::create();
   if (!wake_set) return tl::unexpected(core::start_refused(wake_set.error(), "starting a pool"));
-  auto arena = core::RequestArena::create(options.name, options.request_arena_bytes);
+  auto arena = core::RequestArena::create(options.name, options.request_arena_bytes, core::memory_nodes(resolved->plan));
   if (!arena) return tl::unexpected(core::start_refused(arena.error(), "starting a pool"));
 
   auto state = std::make_unique<core::PoolState>(std::move(*resolved), std::move(*plan), std::move(*wake_set), std::move(*arena));
   if (state->options.origins) {
     for (const core::Note& note : state->options.origins->notes) state->log.write(note.level, note.line);
+  }
+  if (const std::optional<ipc::SystemError>& refused = state->arena->unbound()) {
+    state->log.warning("memory cannot be kept on the workers' NUMA nodes: " + refused->to_string() + "; calls work, some may take longer. "
+                       "A container needs CAP_SYS_NICE or a seccomp profile that allows mbind and set_mempolicy; pinning = \"none\" asks for no node");
   }
   Result<std::vector<ipc::Method>> methods = state->supervisor.start_workers();
   if (!methods) return tl::unexpected(std::move(methods.error()));

@@ -55,9 +55,10 @@ std::uint64_t ChunkSet::size() const {
   return size;
 }
 
-Arena::Arena(UniqueFd fd, std::span<std::byte> memory)
+Arena::Arena(UniqueFd fd, std::span<std::byte> memory, std::uint64_t file_offset)
     : fd_(std::move(fd)),
       memory_(memory),
+      file_offset_(file_offset),
       spans_(pages_of(memory.size())),
       backed_(memory.size() / kChunkBytes),
       used_(memory.size() / kChunkBytes),
@@ -107,7 +108,7 @@ bool Arena::is_backed(Span span) const { return backed_.contains_all(span.first 
 SystemResult<void> Arena::allocate_pages(Span span) const {
   const std::uint32_t first = span.first / kChunkPages;
   const std::uint32_t count = chunks_of(span.end()) - first;
-  while (fallocate(fd_.get(), 0, static_cast<off_t>(first * kChunkBytes), static_cast<off_t>(count * kChunkBytes)) != 0) {
+  while (fallocate(fd_.get(), 0, static_cast<off_t>(file_offset_ + first * kChunkBytes), static_cast<off_t>(count * kChunkBytes)) != 0) {
     if (errno != EINTR) return system_error("fallocate of " + std::to_string(count * kChunkBytes) + " bytes in an arena");
   }
   return {};
@@ -151,8 +152,8 @@ std::optional<Span> Arena::take_stale(std::uint32_t pages_max) {
 
 void Arena::punch(Span span) const {
   // Refused, the pages stay until their next use, which finds them allocated.
-  (void)fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(std::uint64_t{span.first} * kPageBytes),
-                  static_cast<off_t>(std::uint64_t{span.count} * kPageBytes));
+  (void)fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                  static_cast<off_t>(file_offset_ + std::uint64_t{span.first} * kPageBytes), static_cast<off_t>(std::uint64_t{span.count} * kPageBytes));
 }
 
 void Arena::return_punched(Span span) {

@@ -66,8 +66,9 @@ inline std::optional<std::span<const std::byte>> block_at(std::span<const std::b
 
 class Arena {
  public:
-  // Over the memfd `fd`, mapped writable at `memory`, which outlives this. Requires: `memory.size()` is arena_bytes() of something.
-  Arena(UniqueFd fd, std::span<std::byte> memory);
+  // Over the memfd `fd` from `file_offset` on, mapped writable at `memory`, which outlives this. Offsets of blocks count from there.
+  // Requires: `memory.size()` is arena_bytes() of something.
+  Arena(UniqueFd fd, std::span<std::byte> memory, std::uint64_t file_offset = 0);
 
   // The same, mapping it here.
   static SystemResult<Arena> map(UniqueFd fd, std::uint64_t bytes);
@@ -105,6 +106,7 @@ class Arena {
   Segment segment_;  // empty on memory of others
   UniqueFd fd_;
   std::span<std::byte> memory_;
+  std::uint64_t file_offset_;
   SpanAllocator spans_;
   ChunkSet backed_;
   ChunkSet used_;         // in this period

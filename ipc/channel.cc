@@ -48,15 +48,18 @@ SystemResult<std::unique_ptr<HostEnd>> HostEnd::create(const ChannelOptions& opt
   auto arena_fd = create_memfd((name + "-responses").c_str(), options.response_arena_bytes);
   if (!arena_fd) return tl::unexpected(arena_fd.error());
 
-  auto host = Segment::map(*host_fd, bytes, Access::read_write);
+  // Whoever touches a page of these first, host or worker, gets it from the worker's node: both poll the lanes, but the worker also
+  // reads its arguments there, and a response arena is its own.
+  const OnNode on{options.memory_node};
+  auto host = Segment::map(*host_fd, bytes, Access::read_write, Populate::yes, on);
   if (!host) return tl::unexpected(host.error());
   if (auto sealed = seal_future_write(*host_fd); !sealed) return tl::unexpected(sealed.error());
   for (const UniqueFd* fd : {&*host_fd, &*worker_fd, &*arena_fd}) {
     if (auto sealed = seal_seals(*fd); !sealed) return tl::unexpected(sealed.error());
   }
-  auto worker = Segment::map(*worker_fd, bytes, Access::read_only);
+  auto worker = Segment::map(*worker_fd, bytes, Access::read_only, Populate::yes, on);
   if (!worker) return tl::unexpected(worker.error());
-  auto arena = Segment::map(*arena_fd, options.response_arena_bytes, Access::read_only, Populate::no);
+  auto arena = Segment::map(*arena_fd, options.response_arena_bytes, Access::read_only, Populate::no, on);
   if (!arena) return tl::unexpected(arena.error());
 
   UniqueFd event(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
@@ -88,7 +91,8 @@ Hello HostEnd::hello() const {
   return {.layout_hash = layout_hash(),
           .lane_bytes = options_.lane_bytes,
           .payload_bytes_max = options_.payload_bytes_max,
-          .response_arena_bytes = options_.response_arena_bytes};
+          .response_arena_bytes = options_.response_arena_bytes,
+          .memory_node = options_.memory_node};
 }
 
 std::vector<int> HostEnd::fds_for_worker(int host_process, int request_arena) const {

@@ -31,6 +31,7 @@ struct ChannelOptions {
   std::uint32_t payload_bytes_max = 4096;
   std::uint64_t response_arena_bytes = std::uint64_t{64} << 20;  // arena_bytes() of something
   const char* name = "samovar";             // shows in /proc/PID/maps
+  int memory_node = kAnyNode;               // where all pages of the channel come from, as far as the kernel lets them
 };
 
 // Whether a lane of these numbers can hold its records: null, or what is wrong.

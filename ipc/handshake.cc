@@ -18,7 +18,8 @@ flatbuffers::Offset<void> pack(flatbuffers::FlatBufferBuilder& b, const Hello& m
   return wire::CreateHello(b, m.layout_hash, m.incarnation, m.worker, m.lane_bytes, m.payload_bytes_max,
                            static_cast<std::uint64_t>(m.spin_max_ns), module, m.request_arena_bytes, m.response_arena_bytes,
                            static_cast<std::uint64_t>(m.arena_trim_ns), m.escaped_views_max,
-                           static_cast<std::uint64_t>(m.heartbeat_ns), static_cast<std::uint64_t>(m.probe_after_ns), m.log_level)
+                           static_cast<std::uint64_t>(m.heartbeat_ns), static_cast<std::uint64_t>(m.probe_after_ns), m.log_level,
+                           m.memory_node)
       .Union();
 }
 
@@ -50,7 +51,8 @@ flatbuffers::Offset<void> pack(flatbuffers::FlatBufferBuilder& b, const Stacks& 
 }
 
 flatbuffers::Offset<void> pack(flatbuffers::FlatBufferBuilder& b, const NurseryHello& m) {
-  return wire::CreateNurseryHello(b, m.layout_hash, b.CreateString(m.module), m.log_level).Union();
+  const auto module = b.CreateString(m.module);
+  return wire::CreateNurseryHello(b, m.layout_hash, module, m.log_level, b.CreateVector(m.memory_nodes)).Union();
 }
 
 flatbuffers::Offset<void> pack(flatbuffers::FlatBufferBuilder& b, const NurseryReady& m) {
@@ -98,7 +100,8 @@ Hello unpack(const wire::Hello& m) {
           .escaped_views_max = m.escaped_views_max(),
           .heartbeat_ns = static_cast<std::int64_t>(m.heartbeat_ns()),
           .probe_after_ns = static_cast<std::int64_t>(m.probe_after_ns()),
-          .log_level = m.log_level()};
+          .log_level = m.log_level(),
+          .memory_node = m.memory_node()};
 }
 
 Ready unpack(const wire::Ready& m) {
@@ -133,7 +136,9 @@ ControlMessage unpack_for_nurseries(const wire::Control& control) {
   switch (control.body_type()) {
     case wire::ControlBody::NurseryHello: {
       const wire::NurseryHello& m = *control.body_as_NurseryHello();
-      return NurseryHello{.layout_hash = m.layout_hash(), .module = text(m.module_()), .log_level = m.log_level()};
+      NurseryHello hello{.layout_hash = m.layout_hash(), .module = text(m.module_()), .log_level = m.log_level()};
+      if (m.memory_nodes()) hello.memory_nodes.assign(m.memory_nodes()->begin(), m.memory_nodes()->end());
+      return hello;
     }
     case wire::ControlBody::NurseryReady: return unpack(*control.body_as_NurseryReady());
     case wire::ControlBody::Fork: return Fork{control.body_as_Fork()->incarnation()};

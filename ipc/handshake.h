@@ -41,6 +41,7 @@ struct Hello {
   std::int64_t heartbeat_ns = 0;
   std::int64_t probe_after_ns = 0;
   std::uint8_t log_level = 0;  // samovar::LogLevel
+  std::int32_t memory_node = -1;  // kAnyNode, or the NUMA node that the worker's memory shall come from
 };
 
 struct Method {
@@ -80,6 +81,7 @@ struct NurseryHello {
   std::uint64_t layout_hash = 0;
   std::string module;
   std::uint8_t log_level = 0;
+  std::vector<int> memory_nodes{};  // over which what it loads is spread; empty: wherever the kernel likes
 };
 
 struct NurseryReady {

@@ -36,7 +36,7 @@ class Mappable {
 
 }  // namespace
 
-SystemResult<Segment> Segment::map(const UniqueFd& fd, std::uint64_t bytes, Access access, Populate populate) {
+SystemResult<Segment> Segment::map(const UniqueFd& fd, std::uint64_t bytes, Access access, Populate populate, OnNode on) {
   struct stat status;
   if (fstat(fd.get(), &status) != 0) return system_error("fstat of a segment");
   if (static_cast<std::uint64_t>(status.st_size) < bytes) {
@@ -56,6 +56,7 @@ SystemResult<Segment> Segment::map(const UniqueFd& fd, std::uint64_t bytes, Acce
     if (madvise(segment.data(), bytes, MADV_DONTFORK) != 0) return system_error("madvise(MADV_DONTFORK)");
     if (madvise(segment.data(), bytes, MADV_DONTDUMP) != 0) return system_error("madvise(MADV_DONTDUMP)");
   }
+  (void)prefer_node({segment.data(), static_cast<std::size_t>(bytes)}, on.node);  // before the first touch, which follows
   // Kernels before 5.14 do not know it, and then the first calls fault.
   if (populate == Populate::yes) madvise(segment.data(), bytes, writable ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
   return segment;

@@ -9,6 +9,7 @@
 
 #include <boost/interprocess/mapped_region.hpp>
 
+#include "ipc/memory_policy.h"
 #include "ipc/result.h"
 #include "ipc/unique_fd.h"
 
@@ -19,10 +20,16 @@ enum class Access { read_only, read_write };
 // Whether all pages are mapped at once, which spares the first uses their faults; no for what is sparse.
 enum class Populate { yes, no };
 
+// Where new pages of a mapping shall come from, if anywhere: prefer_node(). That the kernel refuses it fails nothing.
+struct OnNode {
+  int node = kAnyNode;
+};
+
 class Segment {
  public:
   // Maps all `bytes` of `fd`. Fails: the kernel refuses, or the memfd is smaller.
-  static SystemResult<Segment> map(const UniqueFd& fd, std::uint64_t bytes, Access access, Populate populate = Populate::yes);
+  static SystemResult<Segment> map(const UniqueFd& fd, std::uint64_t bytes, Access access, Populate populate = Populate::yes,
+                                   OnNode on = {});
 
   std::byte* data() const { return static_cast<std::byte*>(region_.get_address()); }
   std::uint64_t size() const { return region_.get_size(); }

@@ -29,6 +29,7 @@
 #include "ipc/channel.h"
 #include "ipc/clock.h"
 #include "ipc/fence.h"
+#include "ipc/memory_policy.h"
 #include "ipc/message.h"
 
 namespace samovar::core {
@@ -67,6 +68,7 @@ class alignas(ipc::kCacheLineBytes) Call {
   std::int64_t deadline_ns = ipc::kNever;
   std::uint32_t method = 0;  // in the pool's MethodTable
   ipc::Kind kind = ipc::Kind::none;
+  std::int16_t node = ipc::kAnyNode;   // that its caller ran on, where the pool's workers are on several
   bool timed = false;
   bool idempotent = false;
   bool may_wait = false;               // a result that finds the response arena full waits until the deadline

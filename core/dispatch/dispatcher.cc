@@ -27,6 +27,7 @@ Dispatcher::Dispatcher(const Options& options, MethodTable methods, Counters& co
       wake_set_(wake_set),
       backstop_bell_(backstop_bell),
       cores_(cores),
+      several_nodes_(arena.is_spread()),
       supervision_(std::move(supervision)),
       calls_(CallPool::create()),
       queue_(options.queue_limit),

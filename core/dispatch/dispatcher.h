@@ -188,6 +188,7 @@ class Dispatcher final : private Call::Owner, private OneShots::Ends {
   WakeSet& wake_set_;
   Bell& backstop_bell_;
   const unsigned cores_;
+  const bool several_nodes_;  // workers are on
   const Supervision supervision_;
   CallPool* const calls_;
 

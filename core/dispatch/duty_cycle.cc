@@ -31,6 +31,7 @@ DutyCycle::DutyCycle(const Options& options, const Methods& methods, PendingQueu
       call_events_(call_events),
       counters_(counters),
       arena_(arena),
+      several_nodes_(arena.is_spread()),
       loads_(seats_max(options) + kSpareSlots),
       follows_load_(seats_max(options) > options.workers),
       tells_waiting_(follows_load_) {
@@ -53,7 +54,7 @@ std::size_t DutyCycle::run() {
 void DutyCycle::enter(Call& call) {
   if (call.asynchronous) watch_deadline(call);
   if (!queue_.front() && !queue_.has_arrivals_but_one()) {
-    const int slot = choose_worker(loads());
+    const int slot = choose_worker_for(call);
     if (slot >= 0 && send(slot, call)) {
       queue_.pass_by();
       ring_workers();
@@ -78,7 +79,7 @@ std::size_t DutyCycle::send_pending() {
       drop_done(*call);
       continue;
     }
-    const int slot = choose_worker(loads());
+    const int slot = choose_worker_for(*call);
     if (slot < 0) {
       if (barred_ && busy_ == 0) end_waiting();
       tell_waiting();

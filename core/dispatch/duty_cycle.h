@@ -45,6 +45,7 @@ struct Attachment {
   std::uint64_t incarnation = 0;
   std::shared_ptr<ipc::HostEnd> channel;
   MethodNumbers numbers;
+  int node = ipc::kAnyNode;  // that it runs on
 };
 
 // Besides one for each worker: for one that is to replace another which still serves.
@@ -205,6 +206,9 @@ class DutyCycle {
   void forget_deadline(Call& call);
   void violate(int index, std::string what);
   void update_load(int index);
+  int choose_worker_for(const Call& call) const {
+    return several_nodes_ ? choose_worker_near(loads(), call.node) : choose_worker(loads());
+  }
 
   const Options& options_;
   const Methods& methods_;
@@ -213,6 +217,7 @@ class DutyCycle {
   CallEvents& call_events_;
   Counters& counters_;
   RequestArena& arena_;
+  const bool several_nodes_;  // workers are on
   Outbox outbox_;
 
   std::vector<Slot> slots_;

@@ -64,6 +64,7 @@ Result<Call*> Dispatcher::prepare(std::uint32_t method, const Payload& payload, 
   call->idempotent = options.idempotent;
   call->asynchronous = false;
   call->deadline_ns = deadline_of(options);
+  if (several_nodes_) [[unlikely]] call->node = static_cast<std::int16_t>(ipc::node_of_this_thread());
   call->may_wait = options.when_full == WhenFull::wait;
   if (Result<void> placed = place(*call, payload, options); !placed) [[unlikely]] {
     return tl::unexpected(refuse(*call, std::move(placed.error())));

@@ -21,9 +21,14 @@ struct WorkerLoad {
   std::uint32_t in_flight = 0;
   std::uint32_t credit = 1;
   std::uint64_t last_used = 0;   // greater: more recently; its caches are warm and it may still spin
+  int node = -1;                 // that it runs on; -1: not known, or of no interest
 };
 
 // Index of the worker for the next call, or -1: idle before busy, then the fewest calls, then the most recently used.
 int choose_worker(std::span<const WorkerLoad> loads);
+
+// The same for a caller on `node`: among workers with as few calls one of that node, and then the most recently used. So a call
+// crosses over to another node rather than wait for a worker of its own.
+int choose_worker_near(std::span<const WorkerLoad> loads, int node);
 
 }  // namespace samovar::core

@@ -19,6 +19,7 @@ void DutyCycle::attach(Attachment attachment) {
   slot.watched = UINT64_MAX;  // its progress is watched from the next look on
   slot.mean_service_ns = 0;
   loads_[static_cast<std::size_t>(attachment.slot)].credit = credit(options_.prefetch, 0);
+  loads_[static_cast<std::size_t>(attachment.slot)].node = attachment.node;
   slot.channel->announce_asleep(asleep_);
   slots_used_ = std::max(slots_used_, static_cast<std::size_t>(attachment.slot) + 1);
   update_load(attachment.slot);

@@ -197,7 +197,8 @@ void Supervisor::hand_over(std::size_t index) {
                        .worker = static_cast<int>(worker.seat),
                        .incarnation = worker.life.number,
                        .channel = worker.life.channel,
-                       .numbers = std::move(numbers)});
+                       .numbers = std::move(numbers),
+                       .node = worker.life.node});
 }
 
 // --- starts that fail -----------------------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ Result<void> Launcher::check() const {
 }
 
 Result<void> Launcher::launch(unsigned worker, Incarnation& made) const {
-  Result<WorkerEnds> ends = prepare(made);
+  Result<WorkerEnds> ends = prepare(worker, made);
   if (!ends) return tl::unexpected(std::move(ends.error()));
   auto process = Process::spawn({.argv = plan_.argv("samovar.worker"),
                                  .environment = plan_.environment,
@@ -56,15 +56,16 @@ Result<void> Launcher::launch(unsigned worker, Incarnation& made) const {
   return welcome(worker, made);
 }
 
-Result<WorkerEnds> Launcher::prepare(Incarnation& made) const {
+Result<WorkerEnds> Launcher::prepare(unsigned worker, Incarnation& made) const {
   const std::uint64_t number = incarnations_.fetch_add(1, std::memory_order_relaxed) + 1;
-  made = Incarnation{.number = number};
+  made = Incarnation{.number = number, .node = place_of(placement_, worker).node};
 
   const std::string name = options_.name + "-" + std::to_string(number);
   auto channel = ipc::HostEnd::create({.lane_bytes = options_.lane_bytes,
                                        .payload_bytes_max = options_.inline_bytes_max,
                                        .response_arena_bytes = options_.response_arena_bytes,
-                                       .name = name.c_str()});
+                                       .name = name.c_str(),
+                                       .memory_node = arena_.unbound() ? ipc::kAnyNode : made.node});
   if (!channel) return failed(channel.error());
   made.channel = std::move(*channel);
   auto sockets = ipc::ControlSocket::pair();
@@ -87,7 +88,7 @@ Result<void> Launcher::welcome(unsigned worker, Incarnation& made) const {
   hello.worker = worker;
   hello.spin_max_ns = may_poll(placement_, worker) ? options_.spin_max.count() : 0;
   hello.module = options_.module;
-  hello.request_arena_bytes = arena_.bytes_total();
+  hello.request_arena_bytes = arena_.bytes_mapped();
   hello.arena_trim_ns = options_.arena_trim_delay.count();
   hello.escaped_views_max = options_.escaped_views_max;
   hello.heartbeat_ns = options_.heartbeat_interval.count();
@@ -116,10 +117,10 @@ Result<void> Launcher::launch_nursery(Nursery::Life& made) const {
   made.spawned_ns = ipc::now_ns();
   if (Result<void> limited = limit_nursery(made.process.pid(), options_); !limited) return limited;
   const int fds[] = {host_process_.get()};
-  (void)made.socket->send(
-      ipc::encode_control(ipc::NurseryHello{
-          .layout_hash = ipc::layout_hash(), .module = options_.module, .log_level = static_cast<std::uint8_t>(options_.log_level)}),
-      fds);
+  ipc::NurseryHello hello{
+      .layout_hash = ipc::layout_hash(), .module = options_.module, .log_level = static_cast<std::uint8_t>(options_.log_level)};
+  if (!arena_.unbound()) hello.memory_nodes = nodes_of(placement_);
+  (void)made.socket->send(ipc::encode_control(hello), fds);
   return {};
 }
 

@@ -29,6 +29,7 @@ struct Incarnation {
   ipc::UniqueFd output_fd;  // what it prints
   std::shared_ptr<ipc::HostEnd> channel;
   std::int64_t spawned_ns = 0;
+  int node = ipc::kAnyNode;  // that it runs on, where the plan says
 };
 
 // What the process of a worker has at its start.
@@ -51,7 +52,7 @@ class Launcher {
 
   // The same in two steps, for a worker that a nursery forks in between: all but the process, which gets the ends; and then, with the
   // process, what is done to it from outside and its Hello.
-  Result<WorkerEnds> prepare(Incarnation& made) const;
+  Result<WorkerEnds> prepare(unsigned worker, Incarnation& made) const;
   Result<void> welcome(unsigned worker, Incarnation& made) const;
 
   // As launch(): a nursery, which loads the module.

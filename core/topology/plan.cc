@@ -208,7 +208,27 @@ const Place& place_of(const Plan& plan, unsigned seat) {
   return plan.further[(seat - plan.seats.size()) % plan.further.size()];
 }
 
+std::vector<int> nodes_of(const Plan& plan) {
+  std::set<int> nodes;
+  for (const auto* places : {&plan.seats, &plan.further}) {
+    for (const Place& place : *places) {
+      if (place.node >= 0) nodes.insert(place.node);
+    }
+  }
+  return {nodes.begin(), nodes.end()};
+}
+
 bool may_poll(const Plan& plan, unsigned seat) { return plan.spinners_max > 1 && place_of(plan, seat).polls; }
+
+std::vector<int> memory_nodes(const Plan& plan) {
+  std::set<int> nodes;
+  for (const std::vector<Place>* places : {&plan.seats, &plan.further}) {
+    for (const Place& place : *places) {
+      if (place.node >= 0) nodes.insert(place.node);
+    }
+  }
+  return {nodes.begin(), nodes.end()};
+}
 
 std::optional<Misfit> misfit(const Machine& machine, const PlanRequest& request) {
   std::vector<int> usable;

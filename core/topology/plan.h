@@ -60,8 +60,14 @@ Plan plan_placement(const Machine& machine, const PlanRequest& request);
 // The place of the worker in this seat; beyond the base ones, too.
 const Place& place_of(const Plan& plan, unsigned seat);
 
+// The nodes that workers' memory should be on, in order; none where nobody has a preference.
+std::vector<int> nodes_of(const Plan& plan);
+
 // Whether the worker in this seat polls while it waits for calls. Where only one can run, it would keep its caller from that.
 bool may_poll(const Plan& plan, unsigned seat);
+
+// The nodes that places prefer, in order, each once; none where no place prefers one. These have a region of the request arena each.
+std::vector<int> memory_nodes(const Plan& plan);
 
 // An option that this machine cannot grant, and the rest of a message that names it.
 struct Misfit {

@@ -10,6 +10,7 @@
 #include "ipc/channel.h"
 #include "ipc/control_socket.h"
 #include "ipc/handshake.h"
+#include "ipc/memory_policy.h"
 #include "python_ext/native/errors.h"
 #include "python_ext/native/exit_status.h"
 #include "python_ext/native/forked_child.h"
@@ -38,11 +39,20 @@ struct HostLinkObject {
 
 Link& link_of(PyObject* self) { return *reinterpret_cast<HostLinkObject*>(self)->link; }
 
+// Pages of this process come from its worker's node from here on, those of its later threads and children, too. Before the user's
+// code is imported. Refused, the kernel's own choice stands, which is nearly as good for a worker that is pinned.
+void settle_on_node(const ipc::Hello& hello) {
+  if (auto preferred = ipc::prefer_node_for_this_thread(hello.memory_node); !preferred) {
+    PySys_FormatStderr("samovar: the memory of worker %u comes from any NUMA node: %s\n", hello.worker, preferred.error().to_string().c_str());
+  }
+}
+
 // guard(forked): maps the channel, and starts the threads that show that this process lives and end it when the host is gone.
 PyObject* guard(PyObject* self, PyObject* forked) {
   Link& link = link_of(self);
   const int is_forked = PyObject_IsTrue(forked);
   if (is_forked < 0) return nullptr;
+  settle_on_node(link.hello);
   if (!install_stack_dump()) return nullptr;
   const int host_pidfd = link.fds[ipc::kFdHostProcess].get();
   mark_forked_children({link.socket.fd(), host_pidfd, link.fds[ipc::kFdEvent].get(), link.fds[ipc::kFdResponseArena].get(),

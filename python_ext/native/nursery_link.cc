@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "ipc/layout.h"
+#include "ipc/memory_policy.h"
 #include "python_ext/native/errors.h"
 #include "python_ext/native/exit_status.h"
 #include "python_ext/native/host_link.h"
@@ -274,6 +275,13 @@ PyObject* ready(PyObject* self, PyObject* threads) {
   Py_RETURN_NONE;
 }
 
+// What it loads belongs to workers on all nodes. A worker's own pages come from its node again (settle_on_node()).
+void spread_over_nodes(const ipc::NurseryHello& hello) {
+  if (auto spread = ipc::spread_over_nodes_for_this_thread(hello.memory_nodes); !spread) {
+    PySys_FormatStderr("samovar: what workers share is loaded on any NUMA node: %s\n", spread.error().to_string().c_str());
+  }
+}
+
 PyObject* layout_hash(PyObject* self, void*) { return PyLong_FromUnsignedLongLong(nursery_of(self).hello.layout_hash); }
 PyObject* log_level(PyObject* self, void*) { return PyLong_FromUnsignedLong(nursery_of(self).hello.log_level); }
 PyObject* module_spec(PyObject* self, void*) {
@@ -329,6 +337,7 @@ PyObject* receive_nursery_hello(PyObject* module, PyObject* fd_object) {
   if (self == nullptr) return nullptr;
   auto* nursery = new Nursery{.socket = std::move(first->socket), .hello = std::move(*hello), .host_pidfd = std::move(first->fds[0])};
   reinterpret_cast<NurseryLinkObject*>(self)->nursery = nursery;
+  spread_over_nodes(nursery->hello);
   if (make_timer(*nursery)) return self;
   Py_DECREF(self);
   return nullptr;

@@ -224,6 +224,22 @@ def test_pinning_that_is_refused_is_a_warning() -> None:
     diagnose(before=refuse(203, errno.EPERM)).is_told("warn", "pinning", "Operation not permitted", "worker_cpus")
 
 
+TWO_NODES = {"HWLOC_SYNTHETIC": "numa:2 core:1 pu:1", "HWLOC_THISSYSTEM": "1"}  # what hwloc makes of this machine then
+
+
+@pytest.mark.skipif(not {0, 1} <= os.sched_getaffinity(0), reason="needs CPUs 0 and 1")
+def test_several_nodes_are_told_with_what_a_call_between_them_costs() -> None:
+    diagnose(**TWO_NODES).is_told("note", "memory nodes", "2 NUMA nodes", "between nodes")
+
+
+@on_x86_64
+@pytest.mark.skipif(not {0, 1} <= os.sched_getaffinity(0), reason="needs CPUs 0 and 1")
+def test_memory_policies_that_are_refused_are_a_warning_on_several_nodes() -> None:
+    diagnose(before=refuse(237, errno.EPERM), **TWO_NODES).is_told(
+        "warn", "memory nodes", "mbind", "Operation not permitted", "CAP_SYS_NICE"
+    )
+
+
 def test_without_proc_it_is_told_what_is_missing() -> None:
     command = f"mount -t tmpfs none /proc && exec '{TOOL}' doctor --json"
     unshare = ["unshare", "--user", "--map-root-user", "--mount"]

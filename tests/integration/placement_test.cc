@@ -52,7 +52,7 @@ std::string affinity_of(pid_t process) {
 
 // Children of this process that may run on these CPUs only.
 int workers_on(const std::string& cpus) {
-  const std::vector<pid_t> children = children_of(getpid());
+  const std::vector<pid_t> children = workers_of(getpid());
   return static_cast<int>(std::count_if(children.begin(), children.end(), [&](pid_t child) { return affinity_of(child) == cpus; }));
 }
 

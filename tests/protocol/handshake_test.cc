@@ -31,7 +31,8 @@ const Hello kHello{.layout_hash = layout_hash(),
                    .lane_bytes = 65536,
                    .payload_bytes_max = 4096,
                    .spin_max_ns = 50'000,
-                   .module = "package.models"};
+                   .module = "package.models",
+                   .memory_node = 5};
 const Ready kReady{.layout_hash = 7, .python = "3.11.2", .methods = {{.name = "echo"},
                                    {.name = "", .positional_min = 1, .positional_max = 3, .keyword = "", .signature = "(a, b=1, c=2)"},
                                    {.name = "ünï.code", .positional_min = 0, .positional_max = Method::kAny, .keyword = "schlüssel"},
@@ -55,6 +56,7 @@ TEST(Handshake, hello_comes_back_field_by_field) {
   EXPECT_EQ(got.payload_bytes_max, kHello.payload_bytes_max);
   EXPECT_EQ(got.spin_max_ns, kHello.spin_max_ns);
   EXPECT_EQ(got.module, kHello.module);
+  EXPECT_EQ(got.memory_node, kHello.memory_node);
 }
 
 TEST(Handshake, ready_comes_back_with_its_methods_in_order) {
@@ -75,10 +77,11 @@ TEST(Handshake, start_failed_and_stop_come_back) {
 }
 
 TEST(Handshake, what_a_nursery_hears_and_says_comes_back) {
-  const NurseryHello hello = round_trip(NurseryHello{.layout_hash = 7, .module = "models.py", .log_level = 2});
+  const NurseryHello hello = round_trip(NurseryHello{.layout_hash = 7, .module = "models.py", .log_level = 2, .memory_nodes = {0, 3}});
   EXPECT_EQ(hello.layout_hash, 7u);
   EXPECT_EQ(hello.module, "models.py");
   EXPECT_EQ(hello.log_level, 2);
+  EXPECT_EQ(hello.memory_nodes, (std::vector<int>{0, 3}));
   const NurseryReady ready = round_trip(NurseryReady{.layout_hash = 7, .threads = {"worker-1", ""}});
   EXPECT_EQ(ready.layout_hash, 7u);
   EXPECT_EQ(ready.threads, (std::vector<std::string>{"worker-1", ""}));

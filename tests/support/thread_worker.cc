@@ -323,7 +323,7 @@ void Fleet::start(int index) {
     std::lock_guard lock(mutex_);
     incarnation = ++incarnations_;
   }
-  const std::span<const std::byte> arena(arena_->at(0), arena_->bytes_total());
+  const std::span<const std::byte> arena(arena_->at(0), arena_->bytes_mapped());
   auto worker = std::make_unique<ThreadWorker>(*channel, arena, plan_.fate ? plan_.fate(index, incarnation) : Fate{},
                                                plan_.lie ? plan_.lie(index, incarnation) : Lie::none,
                                                options_.spin_max.count(), plan_.on_run);

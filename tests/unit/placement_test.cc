@@ -57,6 +57,37 @@ TEST(ChooseWorker, prefers_the_most_recently_used_among_equals) {
   EXPECT_EQ(choose({load(2, 4, 5), load(2, 4, 9)}), 1);
 }
 
+int choose_near(int node, std::vector<WorkerLoad> loads) { return choose_worker_near(loads, node); }
+
+WorkerLoad on(int node, WorkerLoad load) {
+  load.node = node;
+  return load;
+}
+
+TEST(ChooseWorkerNear, prefers_an_idle_worker_of_the_callers_node_to_one_used_more_recently) {
+  EXPECT_EQ(choose_near(0, {on(0, load(0, 1, 1)), on(1, load(0, 1, 9))}), 0);
+  EXPECT_EQ(choose_near(1, {on(0, load(0, 1, 9)), on(1, load(0, 1, 1))}), 1);
+}
+
+TEST(ChooseWorkerNear, prefers_the_most_recently_used_of_the_callers_node) {
+  EXPECT_EQ(choose_near(1, {on(1, load(0, 1, 3)), on(0, load(0, 1, 9)), on(1, load(0, 1, 5))}), 2);
+}
+
+TEST(ChooseWorkerNear, crosses_over_to_an_idle_worker_rather_than_wait) {
+  EXPECT_EQ(choose_near(0, {on(0, load(1, 64, 9)), on(1, load(0, 1, 1))}), 1);
+  EXPECT_EQ(choose_near(0, {on(0, load(0, 1, 9, false)), on(1, load(0, 1, 1))}), 1);
+}
+
+TEST(ChooseWorkerNear, prefers_fewer_calls_before_the_node_and_the_node_among_equals_when_all_are_busy) {
+  EXPECT_EQ(choose_near(0, {on(0, load(2, 8)), on(1, load(1, 8))}), 1);
+  EXPECT_EQ(choose_near(0, {on(1, load(2, 8, 9)), on(0, load(2, 8, 1))}), 1);
+}
+
+TEST(ChooseWorkerNear, is_choose_worker_for_a_caller_on_a_node_without_workers) {
+  EXPECT_EQ(choose_near(7, {on(0, load(0, 1, 5)), on(1, load(0, 1, 9)), on(0, load(0, 1, 7))}), 1);
+  EXPECT_EQ(choose_near(-1, {on(0, load(0, 1, 5)), on(1, load(0, 1, 9))}), 1);
+}
+
 TEST(ChooseWorker, skips_an_absent_worker_that_would_be_best) {
   EXPECT_EQ(choose({load(0, 1, 99, false), load(0, 1, 1)}), 1);
 }

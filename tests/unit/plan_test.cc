@@ -487,5 +487,13 @@ TEST_P(AnyMachine, gives_seats_the_same_places_each_time) {
   EXPECT_EQ(first.notes, second.notes);
 }
 
+TEST(MemoryNodes, are_those_that_places_prefer_and_none_where_no_place_prefers_one) {
+  const Machine two = synthetic_machine("numa:2 core:4 pu:1").value();
+  EXPECT_EQ(memory_nodes(plan(two, {.workers = 2, .pinning = Pinning::node})), (std::vector<int>{0, 1}));
+  EXPECT_EQ(memory_nodes(plan(two, {.workers = 2, .pinning = Pinning::node, .nodes = {1}})), (std::vector<int>{1}));
+  EXPECT_TRUE(memory_nodes(plan(two, {.workers = 2, .pinning = Pinning::none})).empty());
+  EXPECT_TRUE(memory_nodes(plan(synthetic_machine("numa:1 core:4 pu:1").value(), {.workers = 2, .pinning = Pinning::core})).empty());
+}
+
 }  // namespace
 }  // namespace samovar::core

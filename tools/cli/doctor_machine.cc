@@ -2,11 +2,14 @@
 #include <sched.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 #include <fstream>
 #include <string>
 
 #include "core/topology/machine.h"
+#include "ipc/layout.h"
+#include "ipc/memory_policy.h"
 #include "tools/cli/doctor.h"
 
 namespace samovar::cli {
@@ -37,6 +40,13 @@ Finding examine_cpus(const core::Machine& machine) {
 Finding examine_numa(const core::Machine& machine) {
   Finding finding{Verdict::ok, "machine", "memory nodes", plural(core::count_nodes(machine), "NUMA node") + " in " + plural(core::count_packages(machine), "package"), {}};
   if (core::count_nodes(machine) > 1) {
+    alignas(ipc::kPageBytes) static std::byte page[ipc::kPageBytes];
+    if (const auto preferred = ipc::prefer_node(page, machine.cpus.front().node); !preferred) {
+      finding.verdict = Verdict::warn;
+      finding.what += "; " + preferred.error().to_string();
+      finding.follows = "memory lies wherever it is touched first, mostly on the right node: a container needs CAP_SYS_NICE, or mbind and set_mempolicy in its seccomp profile";
+      return finding;
+    }
     finding.verdict = Verdict::note;
     finding.follows = "a call between nodes costs several times one within a node: nodes = [0] keeps a pool on one and numactl --cpunodebind its callers; see samovar topology";
   }

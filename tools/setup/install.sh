@@ -1,8 +1,9 @@
 #!/bin/sh
-# install.sh [packages|python|fuzz]: installs what is missing to build Samovar, and only that. Without an argument: the first two.
+# install.sh [packages|python|fuzz|numa]: installs what is missing to build Samovar, and only that. Without an argument: the first two.
 #
 #   packages   the Debian packages of debian-packages.txt; apt-get (with sudo, unless root) runs only if one is missing
 #   fuzz       those, and the packages of debian-packages-fuzz.txt
+#   numa       those, and the packages of debian-packages-numa.txt; and a kernel, unpacked to build/numa-kernel
 #   python     .venv with the packages of requirements.txt; pip runs only if that list is not the one installed last
 #
 # SAMOVAR_SKIP_APT=1              trust that the packages are there (systems other than Debian)
@@ -90,6 +91,27 @@ install_packages() {
   say "Debian packages: done."
 }
 
+fetch_kernel() { # into build/numa-kernel: nothing of it is installed, and this machine boots as before
+  kernel=$root/build/numa-kernel
+  if ls "$kernel"/boot/vmlinuz-* >/dev/null 2>&1; then
+    say "kernel for tests/numa: there."
+    return 0
+  fi
+  meta=linux-image-cloud-$(dpkg --print-architecture)
+  package=$(apt-cache depends --important "$meta" 2>/dev/null | sed -n 's/.*Depends: \(linux-image-[^ ]*\)$/\1/p' | head -n 1)
+  [ -n "$package" ] || fail "apt knows no kernel of the package $meta." \
+    "tests/numa boots one with two NUMA nodes. Mend apt's lists (apt-get update), then run make soak again."
+  say "fetching $package for tests/numa; it is unpacked, not installed ..."
+  rm -rf "$kernel"
+  mkdir -p "$kernel"
+  # shellcheck disable=SC2015  # not an if-then-else: each step that fails ends here
+  (cd "$kernel" && apt-get -q download "$package" && dpkg-deb --fsys-tarfile ./*.deb | tar -x --wildcards './boot/vmlinuz-*') \
+    >>"$root/build/setup-apt.log" 2>&1 && ls "$kernel"/boot/vmlinuz-* >/dev/null 2>&1 ||
+    fail "$package could not be fetched and unpacked; see the end of build/setup-apt.log." \
+      "If the package archive was out of reach, run make soak again."
+  rm -f "$kernel"/*.deb
+}
+
 check_bootstrap_python() {
   [ -x "$bootstrap_python" ] || fail "no Python at $bootstrap_python." \
     "On Debian: apt-get install python3-venv python3-dev." \
@@ -137,9 +159,14 @@ case ${1:-all} in
     package_lists="$package_lists debian-packages-fuzz.txt"
     install_packages
     ;;
+  numa)
+    package_lists="$package_lists debian-packages-numa.txt"
+    install_packages
+    fetch_kernel
+    ;;
   all)
     install_packages
     install_python
     ;;
-  *) fail "unknown argument '$1'." "Usage: tools/setup/install.sh [packages|python|fuzz]" ;;
+  *) fail "unknown argument '$1'." "Usage: tools/setup/install.sh [packages|python|fuzz|numa]" ;;
 esac
