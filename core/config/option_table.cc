@@ -98,7 +98,7 @@ constexpr OptionRow kOptions[] = {
     {.name = "recycle_age", .member = &Options::recycle_age,
      .doc = "A worker's age, likewise"},
     {.name = "recycle_memory", .member = &Options::recycle_memory, .form = Form::bytes,
-     .doc = "A worker's private memory (RssAnon), likewise"},
+     .doc = "A worker's private memory (RssAnon, beyond what it was forked with), likewise"},
     {.name = "idle_timeout", .member = &Options::idle_timeout,
      .doc = "A worker that has had calls, and none for so long, is replaced by a fresh one; 0s: never"},
     {.name = "heartbeat_interval", .member = &Options::heartbeat_interval, .min = kMillisecond, .max = 10 * kSecond,

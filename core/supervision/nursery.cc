@@ -68,10 +68,10 @@ void Nursery::close() {
 }
 
 void Nursery::child_ended(const ipc::ChildEnded& child) {
-  if (forgotten_.erase(child.incarnation) > 0) return bury(child.incarnation);
   ExitStatus& status = ends_[child.incarnation];
   if (child.signal != 0) status.signal = child.signal;
   else if (child.code >= 0) status.code = child.code;
+  if (forgotten_.erase(child.incarnation) > 0) bury(child.incarnation);
 }
 
 bool Nursery::fork(std::uint64_t incarnation, int socket, int output) {
@@ -103,7 +103,7 @@ bool Nursery::is_alive() const {
 }
 
 void Nursery::bury(std::uint64_t incarnation) {
-  ends_.erase(incarnation);
+  if (ends_.erase(incarnation) == 0) return forget(incarnation);  // when its end is told
   to_bury_.push_back(incarnation);
   while (!has_ended_ && !to_bury_.empty() && life_.socket->send(ipc::encode_control(ipc::Bury{to_bury_.back()}))) to_bury_.pop_back();
 }

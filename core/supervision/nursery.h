@@ -47,6 +47,7 @@ class Nursery final : public Parent {
 
   // The next thing that it says to the supervisor. Nothing: no more for now. Does not block.
   std::optional<Word> next_word();
+  bool has_words() const { return !words_.empty(); }  // heard while an exit status was waited for
 
   // Asks for a worker, to whom the ends of its socket and its output pipe go. False: it has ended, or does not listen.
   bool fork(std::uint64_t incarnation, int socket, int output);

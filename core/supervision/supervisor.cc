@@ -147,6 +147,9 @@ void Supervisor::run_once(std::int64_t until_ns) {
     const std::uint64_t data = events[static_cast<std::size_t>(i)].data.u64;
     handle(static_cast<Source>(data & 0xff), data >> 8);
   }
+  for (std::size_t i = 0; i < nurseries_.size(); ++i) {
+    if (nurseries_[i]->has_words()) read_nursery(nurseries_[i]->number());
+  }
   run_timers();
   if (std::exchange(processes_changed_, false)) note_processes();
 }

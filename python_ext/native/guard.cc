@@ -61,7 +61,7 @@ void leave_out_thread(std::string& text, unsigned long id) {
 
 class Guard {
  public:
-  explicit Guard(const GuardDuties& duties) : duties_(duties) {}
+  explicit Guard(const GuardDuties& duties) : duties_(duties), inherited_bytes_(duties.is_forked ? read_rss_anon().value_or(0) : 0) {}
 
   [[noreturn]] void run() {
     std::array<pollfd, 2> watched = {{{duties_.control_fd, POLLIN, 0}, {duties_.host_pidfd, POLLIN, 0}}};
@@ -85,7 +85,7 @@ class Guard {
     const auto in_hand = duties_.pulse.in_hand();
     if (duties_.schedule.look(now_ns, in_hand)) duties_.prober.ask();
     if (started == measured_at_) return;
-    if (const auto bytes = read_rss_anon()) duties_.pulse.rss_anon(*bytes);
+    if (const auto bytes = read_rss_anon()) duties_.pulse.rss_anon(*bytes - std::min(*bytes, inherited_bytes_));
     measured_at_ = in_hand ? std::nullopt : std::optional(started);
   }
 
@@ -116,6 +116,7 @@ class Guard {
   }
 
   GuardDuties duties_;
+  const std::uint64_t inherited_bytes_;  // pages that were its nursery's
   std::optional<std::uint64_t> measured_at_;  // `started` when the memory was last read and nothing was in hand
 };
 

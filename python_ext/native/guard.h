@@ -23,6 +23,7 @@ struct GuardDuties {
   ipc::PulseWriter pulse;
   ipc::ProbeSchedule schedule;
   Prober& prober;
+  bool is_forked;  // its private memory is what it has beyond what it was forked with
 };
 
 // GIL: not needed. Requires: install_stack_dump(); both descriptors, the pulse and the prober stay, nobody else receives from the

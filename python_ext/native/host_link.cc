@@ -38,9 +38,11 @@ struct HostLinkObject {
 
 Link& link_of(PyObject* self) { return *reinterpret_cast<HostLinkObject*>(self)->link; }
 
-// guard(): maps the channel, and starts the threads that show that this process lives and end it when the host is gone.
-PyObject* guard(PyObject* self, PyObject*) {
+// guard(forked): maps the channel, and starts the threads that show that this process lives and end it when the host is gone.
+PyObject* guard(PyObject* self, PyObject* forked) {
   Link& link = link_of(self);
+  const int is_forked = PyObject_IsTrue(forked);
+  if (is_forked < 0) return nullptr;
   if (!install_stack_dump()) return nullptr;
   const int host_pidfd = link.fds[ipc::kFdHostProcess].get();
   mark_forked_children({link.socket.fd(), host_pidfd, link.fds[ipc::kFdEvent].get(), link.fds[ipc::kFdResponseArena].get(),
@@ -54,7 +56,8 @@ PyObject* guard(PyObject* self, PyObject*) {
                          .host_pidfd = host_pidfd,
                          .pulse = link.end->pulse(),
                          .schedule = {link.hello.heartbeat_ns, link.hello.probe_after_ns},
-                         .prober = link.prober});
+                         .prober = link.prober,
+                         .is_forked = is_forked != 0});
   }
   if (error != 0) return raise_system_error({"starting the guard thread", error});
   Py_RETURN_NONE;
@@ -147,7 +150,7 @@ PyObject* module_spec(PyObject* self, void*) {
 }
 
 PyMethodDef kMethods[] = {
-    {"guard", guard, METH_NOARGS, "guard(): map the channel; start the threads that show that this process lives and end it when the host is gone."},
+    {"guard", guard, METH_O, "guard(forked): map the channel; start the threads that show that this process lives and end it when the host is gone."},
     {"fail", fail, METH_VARARGS, "fail(reason, type, message, traceback): tell the host that this worker cannot serve."},
     {"serve", serve, METH_VARARGS, "serve(methods, describe) -> int: serve until the host says stop; the exit status."},
     {nullptr, nullptr, 0, nullptr}};

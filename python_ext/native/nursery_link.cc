@@ -30,11 +30,17 @@ namespace {
 
 constexpr timespec kLookForHost{0, 500'000'000};  // while user code runs: the host's death ends everything within a second
 
+// Reaping takes the kernel microseconds, and seconds where others scan /proc just then. So it is done when nobody wants a fork, or
+// when so many zombies have gathered.
+constexpr int kIdleMs = 50;
+constexpr std::size_t kUnreapedMax = 64;
+
 struct Child {
   std::uint64_t incarnation;
   pid_t pid;
   ipc::UniqueFd pidfd;
-  bool ended = false;  // and the host has been told
+  bool ended = false;   // and the host has been told
+  bool buried = false;  // it may be reaped
 };
 
 struct Nursery {
@@ -145,25 +151,34 @@ PyObject* leave(PyObject* self, PyObject*) {
 }
 
 // Tells the host; the child stays a zombie, whose number belongs to nobody else, until the host has it buried.
-bool tell_end(Nursery& nursery, Child& child) {
+void tell_end(const Nursery& nursery, Child& child) {
   siginfo_t info{};
-  if (waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(child.pidfd.get()), &info, WEXITED | WNOWAIT | WNOHANG) != 0 || info.si_pid == 0) {
-    if (errno != ECHILD) return true;  // not yet
-    info.si_code = 0;                  // the user's code reaps whatever there is: nobody knows how it ended
+  if (waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(child.pidfd.get()), &info, WEXITED | WNOWAIT | WNOHANG) != 0) {
+    info = {};  // the user's code reaps whatever there is: nobody knows how it ended
+  } else if (info.si_pid == 0) {
+    return;  // not yet
   }
   child.ended = true;
   ipc::ChildEnded ended{.incarnation = child.incarnation};
   if (info.si_code == CLD_EXITED) ended.code = info.si_status;
   else if (info.si_code != 0) ended.signal = info.si_status;
-  return send(nursery.socket, ended);
+  (void)nursery.socket.send(ipc::encode_control(ended));  // a host that has gone is seen at the socket
 }
 
 void bury(Nursery& nursery, std::uint64_t incarnation) {
   const auto is_meant = [&](const Child& child) { return child.incarnation == incarnation; };
   const auto child = std::find_if(nursery.children.begin(), nursery.children.end(), is_meant);
+  if (child != nursery.children.end()) child->buried = true;
+}
+
+// One of those that may be.
+void reap(Nursery& nursery) {
+  const auto child = std::find_if(nursery.children.begin(), nursery.children.end(), [](const Child& c) { return c.buried; });
   if (child == nursery.children.end()) return;
   siginfo_t info{};
+  Py_BEGIN_ALLOW_THREADS
   waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(child->pidfd.get()), &info, WEXITED | WNOHANG);
+  Py_END_ALLOW_THREADS
   nursery.children.erase(child);
 }
 
@@ -191,19 +206,22 @@ Turn listen(Nursery& nursery, std::uint64_t& incarnation, std::vector<ipc::Uniqu
 }
 
 Turn wait_and_serve(Nursery& nursery, std::uint64_t& incarnation, std::vector<ipc::UniqueFd>& fds) {
+  const auto unreaped = std::count_if(nursery.children.begin(), nursery.children.end(), [](const Child& child) { return child.buried; });
+  if (static_cast<std::size_t>(unreaped) > kUnreapedMax) reap(nursery);
   std::vector<pollfd> polled = {{nursery.socket.fd(), POLLIN, 0}, {nursery.host_pidfd.get(), POLLIN, 0}};
   for (const Child& child : nursery.children) polled.push_back({child.ended ? -1 : child.pidfd.get(), POLLIN, 0});
   int ready;
   Py_BEGIN_ALLOW_THREADS
-  ready = poll(polled.data(), polled.size(), -1);
+  ready = poll(polled.data(), polled.size(), unreaped > 0 ? kIdleMs : -1);
   Py_END_ALLOW_THREADS
+  if (ready == 0) return reap(nursery), Turn::again;
   if (ready < 0) {
     if (errno != EINTR) return raise_system_error({"poll", errno}), Turn::raised;
     return PyErr_CheckSignals() == 0 ? Turn::again : Turn::raised;
   }
   if (polled[1].revents != 0) return Turn::host_gone;
   for (std::size_t i = 0; i < nursery.children.size(); ++i) {
-    if (polled[i + 2].revents != 0 && !tell_end(nursery, nursery.children[i])) return Turn::raised;
+    if (polled[i + 2].revents != 0) tell_end(nursery, nursery.children[i]);
   }
   return polled[0].revents != 0 ? listen(nursery, incarnation, fds) : Turn::again;
 }

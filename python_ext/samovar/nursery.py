@@ -92,7 +92,7 @@ def become_worker(socket: int, output: int) -> HostLink | Exit:
     except OSError:  # the host has gone, or does not need this worker any more
         return Exit.HOST_GONE
     worker.name_process("samovar-worker")
-    link.guard()
+    link.guard(True)
     reseed()
     if failure := worker.run_hooks(registry.after_fork, link.module):
         link.fail(*failure)

@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> int:
     if isinstance(link, Exit):
         return link
     name_process("samovar-worker")
-    link.guard()
+    link.guard(False)
     log.install(link.log_level)
     if failure := load(link.module):
         link.fail(*failure)

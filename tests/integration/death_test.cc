@@ -37,7 +37,7 @@ TEST_F(Deaths, an_idle_worker_that_is_killed_is_replaced) {
 
   const pid_t second = worker_pid(pool);
   EXPECT_NE(second, first);
-  EXPECT_EQ(state_of(first), '\0') << "not reaped";
+  EXPECT_TRUE(wait_until([&] { return state_of(first) == '\0'; })) << "not reaped";
   EXPECT_EQ(pool.stats().calls_lost, 0u);
 }
 

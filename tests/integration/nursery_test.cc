@@ -126,6 +126,18 @@ TEST_F(Nurseries, share_their_memory_with_their_workers) {
   EXPECT_EQ(processes[4].pid, nursery());
 }
 
+TEST_F(Nurseries, load_memory_that_does_not_count_as_their_workers) {
+  plan("holds");  // 64 MiB
+  chosen.recycle_memory = 32 << 20;
+  Pool pool = start(chosen);
+  const auto until = Clock::now() + 20 * chosen.heartbeat_interval;
+  while (Clock::now() < until) ASSERT_TRUE(pool.call("pids"));
+  EXPECT_EQ(pool.stats().workers_recycled, 0u);
+  ASSERT_TRUE(pool.call("allocate", value(48 << 20)));
+  ASSERT_TRUE(happenings.have(EventKind::worker_recycled));
+  EXPECT_EQ(happenings.of(EventKind::worker_recycled)[0].state, "memory");
+}
+
 // --- a start that fails -------------------------------------------------------------------------------------------------------
 
 TEST_F(Nurseries, that_cannot_load_say_why) {

@@ -81,6 +81,18 @@ def test_module_executed_twice_registers_its_methods_once(registry: methods.Regi
     assert list(registry.preload) == [second["load"]]
 
 
+@pytest.mark.parametrize("name", ["preload", "before_fork", "after_fork"])
+def test_hooks_stay_plain_functions_and_keep_their_order(name: str, registry: methods.Registry) -> None:
+    hook = getattr(samovar, name)
+    first = hook(execute("def first(): return 1", "/srv/models.py")["first"])
+    second = hook(execute("def second(): return 2", "/srv/models.py")["second"])
+
+    assert list(getattr(registry, name)) == [first, second]
+    assert first() == 1
+    with pytest.raises(TypeError, match=f"@samovar.{name} needs a function, not int"):
+        hook(7)
+
+
 @pytest.mark.parametrize(
     ("source", "expected"),
     [

@@ -1,4 +1,4 @@
-"""A worker that cannot start says so in one sentence and a status of its own."""
+"""A worker or a nursery that cannot start says so in one sentence and a status of its own."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ import samovar
 from samovar import _native, worker
 
 
-def start(*arguments: str, package: Path | None = None, fds: tuple[int, ...] = ()) -> subprocess.CompletedProcess[str]:
+def start(
+    *arguments: str, package: Path | None = None, fds: tuple[int, ...] = (), module: str = "samovar.worker"
+) -> subprocess.CompletedProcess[str]:
     path = package if package is not None else Path(samovar.__file__).parent.parent
     return subprocess.run(
-        [sys.executable, "-m", "samovar.worker", *arguments],
+        [sys.executable, "-m", module, *arguments],
         env=os.environ | {"PYTHONPATH": str(path)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -28,17 +30,22 @@ def start(*arguments: str, package: Path | None = None, fds: tuple[int, ...] = (
     )
 
 
+MODULES = ("samovar.worker", "samovar.nursery")
+
+
+@pytest.mark.parametrize("module", MODULES)
 @pytest.mark.parametrize("arguments", [(), ("seven",), ("-1",), ("3", "4")])
-def test_started_by_hand_it_explains_itself(arguments: tuple[str, ...]) -> None:
-    ended = start(*arguments)
+def test_started_by_hand_it_explains_itself(arguments: tuple[str, ...], module: str) -> None:
+    ended = start(*arguments, module=module)
 
     assert ended.returncode == worker.Exit.USAGE
-    assert "started by a Samovar pool" in ended.stderr
+    assert f"{module} is started by a Samovar pool" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
-def test_help_says_what_it_is() -> None:
-    ended = start("--help")
+@pytest.mark.parametrize("module", MODULES)
+def test_help_says_what_it_is(module: str) -> None:
+    ended = start("--help", module=module)
 
     assert ended.returncode == 0
     assert "started by a host" in ended.stdout
@@ -57,21 +64,23 @@ def test_missing_extension_names_what_is_there_and_what_is_wanted(tmp_path: Path
     assert "Traceback" not in ended.stderr
 
 
-def test_host_that_is_gone_before_its_first_word_is_told_apart() -> None:
+@pytest.mark.parametrize("module", MODULES)
+def test_host_that_is_gone_before_its_first_word_is_told_apart(module: str) -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
         ours.close()
-        ended = start(str(theirs.fileno()), fds=(theirs.fileno(),))
+        ended = start(str(theirs.fileno()), fds=(theirs.fileno(),), module=module)
 
     assert ended.returncode == worker.Exit.HOST_GONE
     assert "before its first message" in ended.stderr
 
 
-def test_first_word_that_is_no_hello_is_refused() -> None:
+@pytest.mark.parametrize("module", MODULES)
+def test_first_word_that_is_no_hello_is_refused(module: str) -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
         ours.send(b"hello?")
-        ended = start(str(theirs.fileno()), fds=(theirs.fileno(),))
+        ended = start(str(theirs.fileno()), fds=(theirs.fileno(),), module=module)
 
     assert ended.returncode == worker.Exit.LAYOUT
     assert "the host's first message" in ended.stderr
@@ -82,5 +91,7 @@ def test_native_types_are_made_by_the_worker_alone() -> None:
         samovar.Context()
     with pytest.raises(TypeError):
         _native.HostLink()
+    with pytest.raises(TypeError):
+        _native.NurseryLink()
     assert samovar.Context is _native.Context
     assert 0 < _native.LAYOUT_HASH < 2**64

@@ -54,11 +54,10 @@ class Mischief {
     (void)wait_until([&] { return pool_.stats().workers_ready + 1 >= kWorkers; }, 2s);
   }
 
-  pid_t some_worker() {
-    std::vector<pid_t> workers = workers_of(getpid());
-    if (dice_() % 8 == 0) workers = nurseries_of(getpid());
+  pid_t some_process() {
+    const std::vector<ProcessStats> processes = pool_.processes();  // the nursery, too
     const std::size_t index = dice_();
-    return workers.empty() ? 0 : workers[index % workers.size()];
+    return processes.empty() ? 0 : processes[index % processes.size()].pid;
   }
   void send_signal(pid_t worker, int number) {
     if (worker > 0) kill(worker, number);
@@ -67,7 +66,7 @@ class Mischief {
   void plan_start(const char* how) {
     folder_.write("plan.new", how);
     std::filesystem::rename(folder_.file("plan.new"), folder_.file("plan"));
-    send_signal(some_worker(), SIGKILL);
+    send_signal(some_process(), SIGKILL);
   }
 
   void do_one() {
@@ -76,10 +75,10 @@ class Mischief {
     switch (dice_() % 16) {
       case 0:
       case 1:
-      case 2: return send_signal(some_worker(), SIGKILL);
-      case 3: return send_signal(some_worker(), SIGSTOP);
+      case 2: return send_signal(some_process(), SIGKILL);
+      case 3: return send_signal(some_process(), SIGSTOP);
       case 4: {
-        const pid_t worker = some_worker();
+        const pid_t worker = some_process();
         send_signal(worker, SIGSTOP);
         await_replies();
         return send_signal(worker, SIGCONT);
@@ -180,7 +179,7 @@ class Chaos : public testing::TestWithParam<Dispatcher> {
 
   void expect_rest(Pool& pool, const Tally& tally) {
     EXPECT_TRUE(wait_until([&] {
-      return pool.stats().workers_ready == kWorkers && workers_of(getpid()).size() == kWorkers && nurseries_of(getpid()).size() == 1 &&
+      return pool.stats().workers_ready == kWorkers && pool.processes().size() == kWorkers + 1 && nurseries_of(getpid()).size() == 1 &&
              audit_.contradictions_at_rest(kWorkers).empty();
     })) << pool.stats().workers_ready << " workers, " << Footprint::now().to_string();
     for (const std::string& contradiction : audit_.contradictions_at_rest(kWorkers)) ADD_FAILURE() << contradiction;

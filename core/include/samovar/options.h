@@ -117,7 +117,7 @@ struct Options {
   // A worker is replaced after so much, drained first, never two at once; the limits of workers are spread. 0: never.
   std::uint64_t recycle_calls = 0;
   Duration recycle_age{};
-  std::uint64_t recycle_memory = 0;        // bytes, private (RssAnon)
+  std::uint64_t recycle_memory = 0;        // bytes, private (RssAnon, beyond what it was forked with)
   Duration idle_timeout{};                 // without a call, after some
 
   Duration heartbeat_interval = std::chrono::milliseconds(250);  // how often a worker's guard stamps its pulse, and the pool looks at it
