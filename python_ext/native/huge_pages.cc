@@ -27,6 +27,7 @@ constexpr std::uintptr_t kHugeBytes = std::uintptr_t{2} << 20;
 constexpr std::uintptr_t kPageBytes = 4096;
 constexpr std::size_t kPages = kHugeBytes / kPageBytes;
 constexpr std::size_t kPresentMin = kPages / 8 * 7;
+constexpr std::uintptr_t kMappingBytesMin = 2 * kHugeBytes;  // a light module has few of them, and forks in no time
 constexpr std::uintptr_t kStepBytes = 16 * kHugeBytes;  // each system call waits for all CPUs once; the time is looked at between two
 
 struct Range {
@@ -56,9 +57,8 @@ std::vector<Range> anonymous_mappings() {
     int name_at = 0;
     if (std::sscanf(line.c_str(), "%lx-%lx %4s %*x %*s %llu %n", &range.begin, &range.end, mode.data(), &inode, &name_at) != 4) continue;
     const std::string name = line.substr(static_cast<std::size_t>(name_at));
-    if (inode == 0 && std::strcmp(mode.data(), "rw-p") == 0 && (name.empty() || name == "[heap]" || name.starts_with("[anon"))) {
-      found.push_back(range);
-    }
+    const bool is_anonymous = inode == 0 && (name.empty() || name == "[heap]" || name.starts_with("[anon"));
+    if (is_anonymous && range.size() >= kMappingBytesMin && std::strcmp(mode.data(), "rw-p") == 0) found.push_back(range);
   }
   std::sort(found.begin(), found.end(), [](const Range& a, const Range& b) { return a.size() > b.size(); });
   return found;

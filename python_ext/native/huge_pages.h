@@ -8,8 +8,8 @@
 
 namespace samovar::python {
 
-// collapse_pages(seconds) of the module, METH_O -> bytes collapsed. The longest mappings first, until the time is over; those that are mostly
-// in memory, so that at most an eighth more is taken. 0 where the system has no huge pages or its administrator wants none
+// collapse_pages(seconds) of the module, METH_O -> bytes collapsed. The longest mappings first, down to 4 MiB, until the time is over; what is
+// mostly in memory, so that at most a seventh more is taken. 0 where the system has no huge pages or its administrator wants none
 // (/sys/kernel/mm/transparent_hugepage/enabled says never), or Linux is older than 6.1. GIL: held.
 PyObject* collapse_pages(PyObject* module, PyObject* seconds);
 
