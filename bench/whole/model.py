@@ -10,9 +10,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-import sklearn.ensemble  # noqa: F401  (which a service would import at its top, as here)
-
 import samovar
+import sklearn.ensemble  # noqa: F401  (which a service would import at its top, as here)
 
 ENTRIES = 350_000
 

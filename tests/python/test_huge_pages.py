@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from samovar._native import collapse_pages
 
 MIB = 1 << 20
