@@ -6,6 +6,7 @@
 #include "core/config/origins.h"
 #include "core/options.h"
 #include "core/supervision/launch_plan.h"
+#include "core/supervision/thread_counts.h"
 #include "core/topology/machine.h"
 
 namespace samovar {
@@ -13,10 +14,12 @@ namespace samovar {
 Result<Explanation> explain(const Options& options) {
   Options complete = options;
   if (complete.module.empty()) complete.module = "named by the program";
-  Result<Options> resolved = core::resolve(std::move(complete), core::usable_cpus());
+  const bool one_thread_each = core::compute_with_one_thread(complete);
+  Result<core::Resolved> resolved = core::resolve(std::move(complete), core::this_machine(), one_thread_each);
   if (!resolved) return tl::unexpected(std::move(resolved.error()));
-  resolved->module = options.module;
-  if (const Result<core::LaunchPlan> plan = core::plan_launch(options)) resolved->python = plan->python;
+  Options& in_force = resolved->options;
+  in_force.module = options.module;
+  if (const Result<core::LaunchPlan> plan = core::plan_launch(options)) in_force.python = plan->python;
 
   Explanation explanation;
   for (const core::OptionRow& row : core::option_table()) {
@@ -25,7 +28,7 @@ Result<Explanation> explain(const Options& options) {
                                    .type = std::string(core::type_name(row)),
                                    .range = core::format_range(row),
                                    .value = core::format_value(options, row),
-                                   .in_force = core::format_value(*resolved, row),
+                                   .in_force = core::format_value(in_force, row),
                                    .from = origin.to_string(),
                                    .is_default = origin.from == core::Origin::From::defaults,
                                    .variable = core::environment_name(row),

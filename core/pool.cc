@@ -17,6 +17,7 @@
 #include "core/options.h"
 #include "core/supervision/launch_plan.h"
 #include "core/supervision/supervisor.h"
+#include "core/supervision/thread_counts.h"
 #include "core/topology/machine.h"
 
 namespace samovar {
@@ -24,12 +25,13 @@ namespace core {
 
 class PoolState {
  public:
-  PoolState(Options resolved, LaunchPlan plan, std::unique_ptr<WakeSet> set, RequestArena::Owner requests)
-      : options(std::move(resolved)),
+  PoolState(Resolved resolved, LaunchPlan plan, std::unique_ptr<WakeSet> set, RequestArena::Owner requests)
+      : options(std::move(resolved.options)),
+        placement(std::move(resolved.plan)),
         log(options),
         wake_set(std::move(set)),
         arena(std::move(requests)),
-        supervisor(options, std::move(plan), counters, *arena, log, bell, events) {}
+        supervisor(options, std::move(plan), placement, counters, *arena, log, bell, events) {}
 
   ~PoolState() {
     if (!dispatcher) return;
@@ -40,6 +42,7 @@ class PoolState {
   }
 
   const Options options;
+  const Plan placement;  // who runs where
   const pid_t owner = getpid();
   Log log;
   Bell bell;  // wakes the supervisor
@@ -59,18 +62,19 @@ Result<Pool> Pool::start(Options requested) {
     if (!applied) return tl::unexpected(std::move(applied.error()));
     requested = std::move(*applied);
   }
-  const std::vector<int> cpus = core::usable_cpus();
-  Result<Options> options = core::resolve(std::move(requested), cpus);
-  if (!options) return tl::unexpected(std::move(options.error()));
-  Result<core::LaunchPlan> plan = core::plan_launch(*options);
+  const bool one_thread_each = core::compute_with_one_thread(requested);
+  Result<core::Resolved> resolved = core::resolve(std::move(requested), core::this_machine(), one_thread_each);
+  if (!resolved) return tl::unexpected(std::move(resolved.error()));
+  Options& options = resolved->options;
+  Result<core::LaunchPlan> plan = core::plan_launch(options);
   if (!plan) return tl::unexpected(std::move(plan.error()));
-  options->python = plan->python;
+  options.python = plan->python;
   auto wake_set = core::WakeSet::create();
   if (!wake_set) return tl::unexpected(core::start_refused(wake_set.error(), "starting a pool"));
-  auto arena = core::RequestArena::create(options->name, options->request_arena_bytes);
+  auto arena = core::RequestArena::create(options.name, options.request_arena_bytes);
   if (!arena) return tl::unexpected(core::start_refused(arena.error(), "starting a pool"));
 
-  auto state = std::make_unique<core::PoolState>(std::move(*options), std::move(*plan), std::move(*wake_set), std::move(*arena));
+  auto state = std::make_unique<core::PoolState>(std::move(*resolved), std::move(*plan), std::move(*wake_set), std::move(*arena));
   if (state->options.origins) {
     for (const core::Note& note : state->options.origins->notes) state->log.write(note.level, note.line);
   }
@@ -79,15 +83,16 @@ Result<Pool> Pool::start(Options requested) {
 
   state->dispatcher = std::make_unique<core::Dispatcher>(
       state->options, core::MethodTable(std::move(*methods)), state->counters, state->events, *state->arena, *state->wake_set,
-      state->bell, static_cast<unsigned>(cpus.size()),
+      state->bell, state->placement.spinners_max,
       core::Dispatcher::Supervision{
           .kill_worker = [supervisor = &state->supervisor](const core::DutyCycle::Violation& violation) { supervisor->kill_worker(violation); },
-          .worker_drained = [supervisor = &state->supervisor](core::DutyCycle::Drained drained) { supervisor->worker_drained(drained); }});
+          .worker_drained = [supervisor = &state->supervisor](core::DutyCycle::Drained drained) { supervisor->worker_drained(drained); },
+          .calls_wait = [supervisor = &state->supervisor] { supervisor->calls_wait(); }});
   if (state->options.fallback == Fallback::oneshot || !state->options.pool_enabled) {
     state->dispatcher->use_one_shots(state->supervisor.launcher(), state->events, state->log);
   }
-  if (state->options.dispatcher == Dispatcher::pinned && !state->dispatcher->start_pinned(state->options.dispatcher_cpu)) {
-    state->log.warning("the dispatcher could not be pinned to CPU " + std::to_string(state->options.dispatcher_cpu) +
+  if (state->options.dispatcher == Dispatcher::pinned && !state->dispatcher->start_pinned(state->placement.dispatcher_cpu)) {
+    state->log.warning("the dispatcher could not be pinned to CPU " + std::to_string(state->placement.dispatcher_cpu) +
                        "; it runs wherever the kernel likes");
   }
   state->supervisor.serve(*state->dispatcher);
@@ -166,6 +171,8 @@ Stats Pool::stats() const {
           .workers_lost = c.workers_lost.get(),
           .workers_killed = c.workers_killed.get(),
           .workers_recycled = c.workers_recycled.get(),
+          .overflow_started = c.overflow_started.get(),
+          .overflow_ended = c.overflow_ended.get(),
           .calls_lost = c.calls_lost.get() + c.lost_alone.get(),
           .one_shots = c.one_shots.get(),
           .requeued = c.requeued.get(),
@@ -174,6 +181,8 @@ Stats Pool::stats() const {
           .rejected = c.rejected.get(),
           .violations = c.violations.get(),
           .workers_ready = static_cast<std::uint32_t>(c.workers_ready.get()),
+          .workers_base = static_cast<std::uint32_t>(c.workers_base.get()),
+          .workers_overflow = static_cast<std::uint32_t>(c.workers_overflow.get()),
           .queued = state_->dispatcher->queued(),
           .in_flight = static_cast<std::uint32_t>(c.in_flight_sent.get() - c.in_flight_ended.get()),
           .request_arena_in_use = state_->arena->bytes_in_use(),

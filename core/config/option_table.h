@@ -19,7 +19,8 @@
 namespace samovar::core {
 
 using Member = std::variant<std::string Options::*, int Options::*, std::uint32_t Options::*, std::uint64_t Options::*,
-                            Duration Options::*, Dispatcher Options::*, LogLevel Options::*, Fallback Options::*, WorkerStart Options::*, std::vector<std::string> Options::*,
+                            Duration Options::*, Dispatcher Options::*, LogLevel Options::*, Fallback Options::*, Pinning Options::*,
+                            WorkerStart Options::*, std::vector<std::string> Options::*,
                             std::vector<int> Options::*, bool Options::*>;
 
 enum class Form : std::uint8_t {

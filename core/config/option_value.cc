@@ -7,6 +7,7 @@
 
 #include "core/config/units.h"
 #include "core/nearest.h"
+#include "core/topology/cpu_list.h"
 
 namespace samovar::core {
 namespace {
@@ -29,6 +30,10 @@ std::vector<std::string_view> names_of(LogLevel) {
 
 std::vector<std::string_view> names_of(WorkerStart) { return {to_string(WorkerStart::nursery), to_string(WorkerStart::exec)}; }
 std::vector<std::string_view> names_of(Fallback) { return {to_string(Fallback::none), to_string(Fallback::oneshot)}; }
+
+std::vector<std::string_view> names_of(Pinning) {
+  return {to_string(Pinning::automatic), to_string(Pinning::none), to_string(Pinning::core), to_string(Pinning::node)};
+}
 
 std::string quoted(std::string_view text) {
   std::string result = "\"";
@@ -179,6 +184,14 @@ Written number_or_text(std::string_view text) {
   return {std::string(text)};
 }
 
+// "0-3" is four numbers.
+void numbers_or_text(std::string_view text, Written::List& list) {
+  const bool is_range = text.find('-', 1) != text.npos;
+  const Expected<std::vector<int>> range = is_range ? parse_cpus(text) : std::vector<int>{};
+  if (!is_range || !range) return list.push_back(number_or_text(text));
+  for (const int number : *range) list.push_back({std::int64_t{number}});
+}
+
 Written truth_or_text(std::string_view text) {
   for (const std::string_view yes : {"true", "1", "yes", "on"}) {
     if (text == yes) return {true};
@@ -189,11 +202,11 @@ Written truth_or_text(std::string_view text) {
   return {std::string(text)};
 }
 
-Written::List split(std::string_view text, char separator, Written (*read_one)(std::string_view)) {
+Written::List split(std::string_view text, char separator, void (*read_one)(std::string_view, Written::List&)) {
   Written::List list;
   while (!text.empty()) {
     const std::size_t end = std::min(text.find(separator), text.size());
-    list.push_back(read_one(text.substr(0, end)));
+    read_one(text.substr(0, end), list);
     text.remove_prefix(std::min(end + 1, text.size()));
   }
   return list;
@@ -226,9 +239,9 @@ Written written_in_environment(const OptionRow& row, std::string_view text) {
         } else if constexpr (std::is_same_v<T, bool>) {
           return truth_or_text(text);
         } else if constexpr (std::is_same_v<T, std::vector<int>>) {
-          return {split(text, ',', number_or_text)};
+          return {split(text, ',', numbers_or_text)};
         } else if constexpr (std::is_same_v<T, std::vector<std::string>>) {
-          return {split(text, ':', [](std::string_view one) { return Written{std::string(one)}; })};
+          return {split(text, ':', [](std::string_view one, Written::List& list) { list.push_back({std::string(one)}); })};
         } else {
           return {std::string(text)};
         }
@@ -260,7 +273,8 @@ std::string format_value(const Options& options, const OptionRow& row) {
 
 std::string_view type_name(const OptionRow& row) {
   constexpr std::string_view kNames[] = {"text",     "whole number", "whole number", "whole number",  "duration",
-                                         "choice",   "choice",       "choice",       "choice",       "list of texts", "list of CPUs", "true or false"};
+                                         "choice",   "choice",       "choice",       "choice",        "choice",   "list of texts",
+                                         "list of numbers", "true or false"};
   static_assert(std::size(kNames) == std::variant_size_v<Member>);
   if (row.form == Form::bytes) return "size";
   if (row.form == Form::path) return std::holds_alternative<std::string Options::*>(row.member) ? "path" : "list of paths";

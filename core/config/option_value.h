@@ -22,7 +22,7 @@ struct Written {
   std::variant<std::string, std::int64_t, double, bool, List, Other> value;
 };
 
-// What an environment variable's text says for this option: lists are split (python_path at ':', worker_cpus at ',').
+// What an environment variable's text says for this option: lists are split (python_path at ':', cpus at ',', where "0-3" is four).
 Written written_in_environment(const OptionRow& row, std::string_view text);
 
 // Sets the option. Fails: a sentence that begins with `shown` and quotes the value: of a wrong type, out of range, no such choice.
@@ -34,7 +34,7 @@ tl::expected<void, std::string> check_range(const Options& options, const Option
 // As a TOML value: 4, "5ms", "64KiB", "caller", [0, 1].
 std::string format_value(const Options& options, const OptionRow& row);
 
-// "whole number", "size", "duration", "text", "path", "choice", "list of paths", "list of CPUs".
+// "whole number", "size", "duration", "text", "path", "choice", "list of paths", "list of numbers".
 std::string_view type_name(const OptionRow& row);
 
 // "from 4KiB to 1GiB", "at least 1", "0s to 1s"; empty where any value will do.

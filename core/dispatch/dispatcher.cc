@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/errors.h"
+#include "core/options.h"
 
 namespace samovar::core {
 namespace {
@@ -33,7 +34,7 @@ Dispatcher::Dispatcher(const Options& options, MethodTable methods, Counters& co
       call_events_(methods_),
       duty_(options, methods_, queue_, breakers_, call_events_, counters, arena),
       spin_(options.spin_max.count()),
-      reports_(options.workers + kSpareSlots) {}
+      reports_(seats_max(options) + kSpareSlots) {}
 
 Dispatcher::~Dispatcher() {
   one_shots_.reset();
@@ -147,6 +148,7 @@ void Dispatcher::attend() {
     duty_.run();  // what has been answered already is no longer running
     const std::lock_guard lock(mail_mutex_);
     duty_.report(reports_);
+    demand_ = duty_.demand();
   }
   if ((attention & kAbandoned) != 0) duty_.sweep();
   if ((attention & kLookAgain) != 0 && armed_.load(std::memory_order_relaxed)) {
@@ -188,7 +190,11 @@ void Dispatcher::deliver(DutyCycle::Outbox& outbox) {
   }
   for (Call* call : outbox.wake) call->wake();
   outbox.wake.clear();
-  if (std::exchange(outbox.ring, false)) wake_set_.ring_sleeper();
+  if (outbox.signals != 0) {
+    const std::uint8_t signals = std::exchange(outbox.signals, std::uint8_t{0});
+    if ((signals & DutyCycle::kRing) != 0) wake_set_.ring_sleeper();
+    if ((signals & DutyCycle::kCallsWait) != 0) supervision_.calls_wait();
+  }
   for (const DutyCycle::Violation& violation : outbox.violations) supervision_.kill_worker(violation);
   outbox.violations.clear();
   for (const DutyCycle::Drained drained : outbox.drained) supervision_.worker_drained(drained);
@@ -261,10 +267,11 @@ void Dispatcher::extend_methods(std::vector<ipc::Method> methods) {
   methods_.replace(std::move(table));
 }
 
-void Dispatcher::report(std::vector<DutyCycle::Report>& reports) {
+DutyCycle::Demand Dispatcher::report(std::vector<DutyCycle::Report>& reports) {
   raise_and_help(kReport);
   const std::lock_guard lock(mail_mutex_);
   reports = reports_;
+  return demand_;
 }
 
 void Dispatcher::bar(Error why) {

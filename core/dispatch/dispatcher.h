@@ -49,6 +49,7 @@ class Dispatcher final : private Call::Owner, private OneShots::Ends {
   struct Supervision {
     std::function<void(const DutyCycle::Violation&)> kill_worker;
     std::function<void(DutyCycle::Drained)> worker_drained;
+    std::function<void()> calls_wait{};  // where the number of workers follows the load
   };
 
   // `options` with defaults resolved; it and what is passed by reference outlive this. `cores`: how many this process may
@@ -78,8 +79,8 @@ class Dispatcher final : private Call::Owner, private OneShots::Ends {
   void detach(int slot, Death death);
   void extend_methods(std::vector<ipc::Method> methods);  // all of them, those known in their order first
 
-  // What each slot's worker has to do. Where somebody else moves calls just now, as it was the last time.
-  void report(std::vector<DutyCycle::Report>& reports);
+  // What each slot's worker has to do, and what waits for one. Where somebody else moves calls just now, as it was the last time.
+  DutyCycle::Demand report(std::vector<DutyCycle::Report>& reports);
 
   // Refuses calls with `why`, and ends those that wait in it, while there is no worker; until unbar().
   void bar(Error why);
@@ -210,6 +211,7 @@ class Dispatcher final : private Call::Owner, private OneShots::Ends {
   std::mutex mail_mutex_;
   std::vector<Mail> mail_;                    // guarded by mail_mutex_
   std::vector<DutyCycle::Report> reports_;    // guarded by mail_mutex_
+  DutyCycle::Demand demand_;                  // guarded by mail_mutex_
   std::shared_ptr<const Error> barred_;       // guarded by mail_mutex_; the latest reason, in force or not
 
   std::mutex progress_mutex_;

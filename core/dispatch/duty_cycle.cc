@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/errors.h"
+#include "core/options.h"
 
 namespace samovar::core {
 namespace {
@@ -30,7 +31,9 @@ DutyCycle::DutyCycle(const Options& options, const Methods& methods, PendingQueu
       call_events_(call_events),
       counters_(counters),
       arena_(arena),
-      loads_(options.workers + kSpareSlots) {
+      loads_(seats_max(options) + kSpareSlots),
+      follows_load_(seats_max(options) > options.workers),
+      tells_waiting_(follows_load_) {
   slots_.reserve(loads_.size());
   for (std::size_t i = 0; i < loads_.size(); ++i) slots_.emplace_back(std::max(options.prefetch, kPrefetchMax));
   outbox_.wake.reserve(64);
@@ -38,7 +41,7 @@ DutyCycle::DutyCycle(const Options& options, const Methods& methods, PendingQueu
 
 std::size_t DutyCycle::run() {
   std::size_t moved = 0;
-  for (std::size_t i = 0; i < slots_.size(); ++i) {
+  for (std::size_t i = 0; i < slots_used_; ++i) {
     if (!slots_[i].journal.empty()) moved += take_responses(static_cast<int>(i));
     if (!slots_[i].escaped.empty() && !slots_[i].broken) take_releases(static_cast<int>(i), slots_[i]);
   }
@@ -50,7 +53,7 @@ std::size_t DutyCycle::run() {
 void DutyCycle::enter(Call& call) {
   if (call.asynchronous) watch_deadline(call);
   if (!queue_.front() && !queue_.has_arrivals_but_one()) {
-    const int slot = choose_worker(loads_);
+    const int slot = choose_worker(loads());
     if (slot >= 0 && send(slot, call)) {
       queue_.pass_by();
       ring_workers();
@@ -75,15 +78,17 @@ std::size_t DutyCycle::send_pending() {
       drop_done(*call);
       continue;
     }
-    const int slot = choose_worker(loads_);
+    const int slot = choose_worker(loads());
     if (slot < 0) {
       if (barred_ && busy_ == 0) end_waiting();
+      tell_waiting();
       break;
     }
     if (!call->claim()) continue;  // its waiter has left this very moment
     if (!send(slot, *call)) {
       call->to_queued();
       if (!loads_[static_cast<std::size_t>(slot)].available) continue;  // its lane will never have room
+      tell_waiting();
       break;
     }
     queue_.remove(*call);
@@ -91,6 +96,10 @@ std::size_t DutyCycle::send_pending() {
   }
   ring_workers();
   return sent;
+}
+
+void DutyCycle::tell_waiting() {
+  if (std::exchange(tells_waiting_, false)) outbox_.signals |= kCallsWait;
 }
 
 bool DutyCycle::send(int index, Call& call) {
@@ -162,7 +171,7 @@ void DutyCycle::complete(Call& call) {
     switch (call.finish()) {
       case Call::Sleeper::none: break;
       case Call::Sleeper::futex: outbox_.wake.push_back(&call); break;
-      case Call::Sleeper::epoll: outbox_.ring = true; break;
+      case Call::Sleeper::epoll: outbox_.signals |= kRing; break;
     }
   }
   release(call);
@@ -175,7 +184,7 @@ void DutyCycle::release(Call& call) {
 
 void DutyCycle::ring_workers() {
   bool fenced = false;
-  for (Slot& slot : slots_) {
+  for (Slot& slot : slots()) {
     if (!slot.touched) continue;
     slot.touched = false;
     if (!fenced) ipc::store_load_fence();  // FENCE: see HostEnd::ring_if_asleep().
@@ -220,14 +229,14 @@ void DutyCycle::forget_deadline(Call& call) {
 }
 
 std::int64_t DutyCycle::next_due_ns() const {
-  const bool prefetched = std::any_of(loads_.begin(), loads_.end(), [](const WorkerLoad& load) { return load.in_flight > 1; });
+  const bool prefetched = std::ranges::any_of(loads(), [](const WorkerLoad& load) { return load.in_flight > 1; });
   return prefetched ? std::min(earliest_due_ns_, ipc::now_ns() + kLookAgainNs) : earliest_due_ns_;
 }
 
 void DutyCycle::run_timers() {
   queue_.settle();
   const bool due = earliest_due_ns_ != ipc::kNever;
-  const bool shared = busy_ > 0 && slots_.size() > 1;
+  const bool shared = busy_ > 0 && (slots_used_ > 1 || follows_load_);
   if (!due && !shared) return;
   const std::int64_t now_ns = ipc::now_ns();
   if (now_ns >= earliest_due_ns_) expire(now_ns);
@@ -257,7 +266,7 @@ void DutyCycle::sweep() {
     if (call->is_done()) drop_done(*call);
     call = next;
   }
-  for (Slot& slot : slots_) {
+  for (Slot& slot : slots()) {
     for (std::uint64_t number = slot.journal.resolved(); number != slot.journal.sent(); ++number) {
       Journal::Entry& entry = slot.journal.at(number);
       if (!entry.call || !entry.call->is_done()) continue;
@@ -278,18 +287,19 @@ void DutyCycle::drop_done(Call& call) {
 }
 
 void DutyCycle::take_back_for_idle(std::int64_t now_ns) {
-  for (std::size_t i = 0; i < slots_.size(); ++i) {
-    Slot& slot = slots_[i];
+  for (Slot& slot : slots()) {
     if (slot.watched != slot.journal.resolved() || slot.journal.size() < 2) {
       slot.watched = slot.journal.resolved();
       slot.watched_since_ns = now_ns;
     }
   }
   if (queue_.front()) return;  // idle workers will get those first
-  auto idle = std::count_if(loads_.begin(), loads_.end(), [](const WorkerLoad& l) { return l.available && l.in_flight == 0; });
-  for (std::size_t i = 0; i < slots_.size() && idle > 0; ++i) {
+  auto idle = std::ranges::count_if(loads(), [](const WorkerLoad& l) { return l.available && l.in_flight == 0; });
+  const auto is_stuck = [&](const Slot& slot) { return slot.journal.size() > 1 && now_ns - slot.watched_since_ns >= kStuckNs; };
+  if (idle == 0 && tells_waiting_ && std::ranges::any_of(slots(), is_stuck)) tell_waiting();
+  for (std::size_t i = 0; i < slots_used_ && idle > 0; ++i) {
     Slot& slot = slots_[i];
-    if (slot.journal.size() < 2 || now_ns - slot.watched_since_ns < kStuckNs) continue;
+    if (!is_stuck(slot)) continue;
     for (std::uint64_t number = slot.journal.sent(); number-- > slot.journal.resolved() + 1 && idle > 0;) {
       if (take_back(static_cast<int>(i), number)) --idle;
     }
@@ -319,7 +329,7 @@ bool DutyCycle::take_back(int index, std::uint64_t number) {
 void DutyCycle::announce_asleep(bool asleep) {
   if (asleep_ == asleep) return;
   asleep_ = asleep;
-  for (Slot& slot : slots_) {
+  for (Slot& slot : slots()) {
     if (slot.channel) slot.channel->announce_asleep(asleep);
   }
 }

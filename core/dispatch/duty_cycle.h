@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -71,17 +72,30 @@ class DutyCycle {
     std::int64_t deadline_ns = ipc::kNever;  // likewise
   };
 
+  // The calls for which no worker is free, in the queue or behind others in a lane; for the supervisor.
+  struct Demand {
+    std::uint32_t waiting = 0;
+    std::uint64_t oldest = 0;  // ticket of the first of them; 0: none waits
+    std::uint64_t newest = 0;  // ticket that was given out last
+    std::int64_t at_ns = 0;    // when this was so
+  };
+
+  enum Signal : std::uint8_t {
+    kRing = 1,       // the sentinel's call is done: ring the epoll
+    kCallsWait = 2,  // with no worker free, for the first time since demand() told of none
+  };
+
   struct Outbox {
     std::vector<Call*> wake;      // waiters that sleep on their call; the pointers may be stale, a wake is harmless
     Call* ready_first = nullptr;  // asynchronous calls with their outcome, in order
     Call* ready_last = nullptr;
-    bool ring = false;            // the sentinel's call is done: ring the epoll
+    std::uint8_t signals = 0;
     std::vector<Violation> violations;
     std::vector<Drained> drained;
     std::vector<Call*> stranded;  // waiting calls that no worker will run, with the dispatcher's reference: for OneShots
 
     void add_ready(Call& call);
-    bool empty() const { return wake.empty() && !ready_first && !ring && violations.empty() && drained.empty() && stranded.empty(); }
+    bool empty() const { return wake.empty() && !ready_first && signals == 0 && violations.empty() && drained.empty() && stranded.empty(); }
   };
 
   DutyCycle(const Options& options, const Methods& methods, PendingQueue& queue, Breakers& breakers, CallEvents& call_events,
@@ -92,7 +106,7 @@ class DutyCycle {
 
   // Whether a turn would find something, but for deadlines: a few loads, for spinning.
   bool has_work() const {
-    for (const Slot& slot : slots_) {
+    for (const Slot& slot : slots()) {
       if (!slot.journal.empty() && slot.channel->responses.has_record()) return true;
     }
     return queue_.has_arrivals();
@@ -118,6 +132,9 @@ class DutyCycle {
 
   // One for each slot.
   void report(std::vector<Report>& reports);
+
+  // Right after a turn. While calls wait who asks has to ask again; when none does, the outbox tells of the next that has to.
+  Demand demand();
 
   // Ends every call that has no outcome yet in `error`.
   void fail_all(const Error& error);
@@ -158,6 +175,10 @@ class DutyCycle {
     explicit Slot(std::uint32_t journal_capacity) : journal(journal_capacity) {}
   };
 
+  std::span<Slot> slots() { return {slots_.data(), slots_used_}; }
+  std::span<const Slot> slots() const { return {slots_.data(), slots_used_}; }
+  std::span<const WorkerLoad> loads() const { return {loads_.data(), slots_used_}; }
+
   std::size_t take_responses(int index);
   bool take_response(int index, Slot& slot);  // false: the worker broke the protocol
   const char* accept(Slot& slot, const Journal::Entry& entry, ipc::Response& response);  // what is wrong with it, or null
@@ -166,6 +187,7 @@ class DutyCycle {
   void settle(const Slot& slot, Call& call, const ipc::Response& response);  // requires: claimed
   bool send(int index, Call& call);                        // requires: claimed; false: the lane is full
   void take_inbox();
+  void tell_waiting();
   void expire(std::int64_t now_ns);
   void take_back_for_idle(std::int64_t now_ns);
   bool take_back(int index, std::uint64_t number);
@@ -195,9 +217,12 @@ class DutyCycle {
 
   std::vector<Slot> slots_;
   std::vector<WorkerLoad> loads_;
+  std::size_t slots_used_ = 0;      // one behind the last that has a worker: no turn looks further
   std::uint32_t busy_ = 0;          // slots with something in their lane
   std::uint64_t used_ = 0;          // counts sends, for "most recently used"
   bool asleep_ = false;
+  const bool follows_load_;         // the supervisor wants to know when calls wait
+  bool tells_waiting_;
   std::uint32_t turns_ = 0;
 
   std::shared_ptr<const Error> barred_;

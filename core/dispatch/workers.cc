@@ -1,4 +1,5 @@
 // The duty cycle's part for workers that come and go, and for what becomes of calls where none is left.
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -15,9 +16,11 @@ void DutyCycle::attach(Attachment attachment) {
   slot.numbers = std::move(attachment.numbers);
   slot.journal.begin(slot.channel->requests.records());
   slot.broken = slot.retiring = slot.drained = false;
+  slot.watched = UINT64_MAX;  // its progress is watched from the next look on
   slot.mean_service_ns = 0;
   loads_[static_cast<std::size_t>(attachment.slot)].credit = credit(options_.prefetch, 0);
   slot.channel->announce_asleep(asleep_);
+  slots_used_ = std::max(slots_used_, static_cast<std::size_t>(attachment.slot) + 1);
   update_load(attachment.slot);
 }
 
@@ -31,7 +34,7 @@ void DutyCycle::retire(int index, std::uint64_t incarnation) {
 
 void DutyCycle::report(std::vector<Report>& reports) {
   reports.assign(slots_.size(), {});
-  for (std::size_t i = 0; i < slots_.size(); ++i) {
+  for (std::size_t i = 0; i < slots_used_; ++i) {
     Slot& slot = slots_[i];
     if (!slot.channel) continue;
     reports[i] = {.incarnation = slot.incarnation, .in_flight = slot.journal.size()};
@@ -43,6 +46,21 @@ void DutyCycle::report(std::vector<Report>& reports) {
       break;
     }
   }
+}
+
+DutyCycle::Demand DutyCycle::demand() {
+  const Call* first = queue_.front();
+  Demand demand{.waiting = first ? queue_.size() : 0, .oldest = first ? first->ticket : 0, .newest = queue_.admitted(), .at_ns = ipc::now_ns()};
+  for (Slot& slot : slots()) {  // those behind the first in a lane wait, too
+    for (std::uint64_t number = slot.journal.resolved() + 1; number < slot.journal.sent(); ++number) {
+      const Call* call = slot.journal.at(number).call;
+      if (!call || call->is_done()) continue;
+      ++demand.waiting;
+      demand.oldest = demand.oldest == 0 ? call->ticket : std::min(demand.oldest, call->ticket);
+    }
+  }
+  tells_waiting_ = follows_load_ && demand.oldest == 0;
+  return demand;
 }
 
 void DutyCycle::bar(std::shared_ptr<const Error> why) { barred_ = std::move(why); }
@@ -64,6 +82,7 @@ std::shared_ptr<ipc::HostEnd> DutyCycle::detach(int index, const Death& death) {
   slot.retiring = false;
   std::erase_if(outbox_.violations, [&](const Violation& v) { return v.slot == index && v.incarnation == death.incarnation; });
   update_load(index);
+  while (slots_used_ > 0 && !slots_[slots_used_ - 1].channel) --slots_used_;
   return channel;
 }
 
@@ -115,7 +134,7 @@ void DutyCycle::fail_waiting(const Error& error) {
 void DutyCycle::fail_all(const Error& error) {
   take_inbox();
   fail_waiting(error);
-  for (Slot& slot : slots_) {
+  for (Slot& slot : slots()) {
     for (std::uint64_t number = slot.journal.resolved(); number != slot.journal.sent(); ++number) {
       Journal::Entry& entry = slot.journal.at(number);
       if (!entry.call || !entry.call->claim()) continue;

@@ -17,7 +17,8 @@ constexpr std::int64_t kLookNs = 20'000'000;        // whether the call has been
 constexpr std::int64_t kEndNs = 1'000'000'000;      // a process's time to end after its answer
 
 Options for_one_call(Options options) {
-  options.workers = 1;
+  options.workers = options.workers_max = 1;
+  options.max_overflow = 0;
   options.prefetch = 1;
   options.requeue_limit = 0;
   options.max_attempts = 1;

@@ -27,6 +27,16 @@ class SharedCounter {
   std::atomic<std::uint64_t> value_{0};
 };
 
+// Of this moment. Written by one thread.
+class Gauge {
+ public:
+  void set(std::uint64_t value) { value_.store(value, std::memory_order_relaxed); }
+  std::uint64_t get() const { return value_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<std::uint64_t> value_{0};
+};
+
 struct Counters {
   OwnedCounter replied;
   OwnedCounter failed_by_dispatcher;  // outcomes that were errors, given by the dispatcher
@@ -53,8 +63,12 @@ struct Counters {
   SharedCounter workers_lost;
   SharedCounter workers_killed;       // of them: overdue, wedged or stopped
   SharedCounter workers_recycled;
+  SharedCounter overflow_started;
+  SharedCounter overflow_ended;       // as planned
   SharedCounter violations;
   SharedCounter workers_ready;        // a gauge
+  Gauge workers_base;
+  Gauge workers_overflow;
 
   std::uint64_t escaped_views() const { return views_escaped.get() - views_returned.get(); }
   std::uint64_t outcomes() const { return replied.get() + failed_by_dispatcher.get() + failed_by_waiter.get() + replied_alone.get() + failed_alone.get(); }

@@ -9,9 +9,9 @@ namespace samovar {
 std::string_view to_string(EventKind kind) {
   constexpr std::string_view kNames[] = {
       "worker_started",   "worker_ready",    "worker_failed",   "worker_suspected", "worker_recovered", "worker_killed", "worker_lost",
-      "worker_restarted", "worker_recycled", "nursery_started", "nursery_ready",   "nursery_failed",
-      "nursery_lost",     "nursery_threads", "calls_timed_out", "queue_full",       "breaker_opened",   "breaker_probing", "breaker_closed",
-      "pool_quarantined", "pool_released",   "pool_reloaded",   "reload_failed",    "pool_drained"};
+      "worker_restarted", "worker_recycled", "nursery_started", "nursery_ready", "nursery_failed", "nursery_lost", "nursery_threads", "overflow_started", "overflow_ended", "overflow_refused", "pool_resized", "calls_timed_out",
+      "queue_full", "breaker_opened", "breaker_probing", "breaker_closed", "pool_quarantined", "pool_released", "pool_reloaded",
+      "reload_failed", "pool_drained"};
   return kNames[static_cast<std::size_t>(kind)];
 }
 
@@ -46,6 +46,9 @@ LogLevel level_of(EventKind kind) {
     case EventKind::worker_recycled:
     case EventKind::breaker_probing:
     case EventKind::breaker_closed:
+    case EventKind::overflow_started:
+    case EventKind::overflow_ended:
+    case EventKind::pool_resized:
     case EventKind::pool_released:
     case EventKind::pool_reloaded:
     case EventKind::pool_drained: return LogLevel::info;
@@ -53,6 +56,7 @@ LogLevel level_of(EventKind kind) {
     case EventKind::nursery_threads:
     case EventKind::worker_suspected:
     case EventKind::worker_lost:
+    case EventKind::overflow_refused:
     case EventKind::calls_timed_out:
     case EventKind::queue_full:
     case EventKind::breaker_opened: return LogLevel::warning;

@@ -23,6 +23,7 @@ bool Supervisor::is_taken(unsigned seat) const {
 }
 
 std::optional<unsigned> Supervisor::vacant_seat() const {
+  if (is_full()) return std::nullopt;
   for (unsigned seat = 0; seat < seats_; ++seat) {
     if (!is_taken(seat)) return seat;
   }
@@ -37,22 +38,27 @@ std::optional<std::size_t> Supervisor::free_slot(unsigned seat) const {
   return std::nullopt;
 }
 
+bool Supervisor::enough_start() const {
+  const auto starts = std::count_if(workers_.begin(), workers_.end(), [](const Worker& worker) { return is_being_born(worker.state); });
+  return static_cast<std::size_t>(starts) >= restarts_.starts_at_once();
+}
+
 void Supervisor::fill_seats() {
   for (;;) {
-    const std::size_t starting = count(WorkerState::forking) + count(WorkerState::starting) + count(WorkerState::pinging);
-    if (starting >= restarts_.starts_at_once() || ipc::now_ns() < restarts_.next_start_ns()) return;
-    const std::optional<unsigned> seat = vacant_seat();
+    if (enough_start() || ipc::now_ns() < restarts_.next_start_ns()) return;
+    std::optional<unsigned> seat = vacant_seat();
+    if (!seat && overflow_wanted_ > 0) seat = vacant_overflow_seat();
     const std::optional<std::size_t> slot = seat ? free_slot(*seat) : std::nullopt;
     if (!slot || !can_spawn()) return;
+    if (is_overflow(*seat)) --overflow_wanted_;
     spawn(*slot, *seat, forker());
     if (first_failure_) return;
   }
 }
 
 bool Supervisor::can_spawn() {
-  if (forker()) return true;
-  if (nursery_ || next_nursery_) return false;
-  if (!wants_nursery()) return true;
+  if (waits_for_nursery()) return false;
+  if (forker() || !wants_nursery()) return true;
   nursery_ = start_nursery();
   return false;
 }
@@ -85,6 +91,7 @@ void Supervisor::begin_life(std::size_t index, Result<void> launched) {
     return bury(index);
   }
   events_.tell(event(EventKind::worker_started, index, label(index) + " started"));
+  if (is_overflow(worker.seat) && !(reload_ && reload_->fresh == index)) overflow_started(index);
 }
 
 void Supervisor::read_socket(std::size_t index) {
@@ -156,6 +163,7 @@ void Supervisor::read_pong(std::size_t index) {
   worker.served = true;
   worker.ready_ns = worker.last_call_ns = ipc::now_ns();
   restarts_.started();
+  if (is_overflow(worker.seat)) elasticity_.started();
   if (methods_.empty()) methods_ = worker.methods;
   Event ready = event(EventKind::worker_ready, index, {});
   ready.took = std::chrono::nanoseconds(worker.ready_ns - worker.life.spawned_ns);
@@ -205,6 +213,7 @@ void Supervisor::start_failed(std::size_t index, Error error) {
   if (worker.replaces_ns != 0) vacated_ns_[worker.seat] = worker.replaces_ns;
   if (reload_ && reload_->fresh == index) return finish_reload(tl::unexpected(std::move(error)));
 
+  if (is_overflow(worker.seat)) return elasticity_.failed(ipc::now_ns(), random_byte());  // the base's starts do not wait for that
   note_failed_start(std::move(error));
 }
 

@@ -125,10 +125,12 @@ void Supervisor::bury_served(std::size_t index, std::string how, WorkerState die
   const bool asked = stopping_.load() || died_in == WorkerState::stopping || died_in == WorkerState::terminating;
   if (worker.failure) how = worker.failure->message;
   const std::int64_t now_ns = ipc::now_ns();
-  if (!stopping_.load() && !is_taken(worker.seat)) vacated_ns_[worker.seat] = now_ns;
+  if (!stopping_.load() && !is_overflow(worker.seat) && !is_taken(worker.seat)) vacated_ns_[worker.seat] = now_ns;
   if (!asked) {
     counters_.workers_lost.add();
     restarts_.lost(now_ns, random_byte());
+  } else if (worker.retired_for == kNotNeeded) {
+    counters_.overflow_ended.add();
   } else if (!worker.retired_for.empty()) {
     counters_.workers_recycled.add();
   }
@@ -139,9 +141,11 @@ void Supervisor::bury_served(std::size_t index, std::string how, WorkerState die
                         {.incarnation = worker.life.number, .how = how, .output = output, .stacks = std::move(worker.stacks)});
   }
   if (!asked) {
-    Event lost = event(EventKind::worker_lost, index, how + "; it is replaced");
+    Event lost = event(EventKind::worker_lost, index, how + (is_overflow(worker.seat) ? "" : "; it is replaced"));
     lost.details = output;
     events_.tell(std::move(lost));
+  } else if (worker.retired_for == kNotNeeded) {
+    overflow_ended(index, now_ns);
   } else if (!worker.retired_for.empty()) {
     Event recycled = event(EventKind::worker_recycled, index, label(index) + " was drained and ended as planned");
     recycled.state = worker.retired_for;

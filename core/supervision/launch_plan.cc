@@ -11,6 +11,7 @@
 #include "core/config/origins.h"
 #include "core/errors.h"
 #include "core/supervision/installation.h"
+#include "core/supervision/thread_counts.h"
 
 namespace samovar::core {
 namespace {
@@ -77,10 +78,7 @@ Result<LaunchPlan> plan_launch(const Options& options) {
   LaunchPlan plan;
   plan.python = std::move(*python);
   plan.environment = {{"PYTHONPATH", path}};
-  // Many workers with a thread for each core each would fight for the cores; who wants more says so in the environment.
-  for (const char* name : {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"}) {
-    if (environment(name).empty()) plan.environment.emplace_back(name, "1");
-  }
+  for (auto& variable : thread_counts(options)) plan.environment.push_back(std::move(variable));
   return plan;
 }
 

@@ -1,7 +1,6 @@
 #include "core/supervision/launcher.h"
 
 #include <fcntl.h>
-#include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -10,23 +9,13 @@
 
 #include "core/errors.h"
 #include "core/supervision/limits.h"
+#include "core/topology/affinity.h"
+#include "core/topology/cpu_list.h"
 #include "ipc/clock.h"
 #include "ipc/handshake.h"
 #include "ipc/layout.h"
 
 namespace samovar::core {
-
-Launcher::Launcher(const Options& options, LaunchPlan plan, const RequestArena& arena)
-    : options_(options),
-      plan_(std::move(plan)),
-      arena_(arena),
-      host_process_(static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0))) {}
-
-Result<void> Launcher::check() const {
-  if (host_process_) return {};
-  return tl::unexpected(start_refused(ipc::system_error("pidfd_open").value(), "starting a pool"));
-}
-
 namespace {
 
 tl::unexpected<Error> failed(const ipc::SystemError& error) { return tl::unexpected(start_refused(error, "starting a worker")); }
@@ -40,6 +29,20 @@ ipc::SystemResult<std::pair<ipc::UniqueFd, ipc::UniqueFd>> output_pipe() {
 }
 
 }  // namespace
+
+
+Launcher::Launcher(const Options& options, LaunchPlan plan, const Plan& placement, const RequestArena& arena, const Log& log)
+    : options_(options),
+      plan_(std::move(plan)),
+      placement_(placement),
+      arena_(arena),
+      log_(log),
+      host_process_(static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0))) {}
+
+Result<void> Launcher::check() const {
+  if (host_process_) return {};
+  return tl::unexpected(start_refused(ipc::system_error("pidfd_open").value(), "starting a pool"));
+}
 
 Result<void> Launcher::launch(unsigned worker, Incarnation& made) const {
   Result<WorkerEnds> ends = prepare(made);
@@ -82,7 +85,7 @@ Result<void> Launcher::welcome(unsigned worker, Incarnation& made) const {
   ipc::Hello hello = made.channel->hello();
   hello.incarnation = made.number;
   hello.worker = worker;
-  hello.spin_max_ns = options_.spin_max.count();
+  hello.spin_max_ns = may_poll(placement_, worker) ? options_.spin_max.count() : 0;
   hello.module = options_.module;
   hello.request_arena_bytes = arena_.bytes_total();
   hello.arena_trim_ns = options_.arena_trim_delay.count();
@@ -121,14 +124,19 @@ Result<void> Launcher::launch_nursery(Nursery::Life& made) const {
 }
 
 Result<void> Launcher::pin(pid_t pid, unsigned worker) const {
-  if (options_.worker_cpus.empty()) return {};
-  const int cpu = options_.worker_cpus[worker % options_.worker_cpus.size()];
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  CPU_SET(static_cast<std::size_t>(cpu), &set);
-  if (sched_setaffinity(pid, sizeof set, &set) == 0) return {};
-  return tl::unexpected(system_failure(ipc::system_error("sched_setaffinity").value(),
-                                       "pinning a worker to CPU " + std::to_string(cpu) + " (worker_cpus)"));
+  const Place& place = place_of(placement_, worker);
+  if (place.cpus.empty()) return {};
+  const ipc::SystemResult<void> pinned = set_affinity(pid, place.cpus);
+  if (pinned) return {};
+  const std::string cpus = std::string(place.cpus.size() == 1 ? "CPU " : "CPUs ") + format_cpus(place.cpus);
+  if (!placement_.asked_by.empty()) {
+    return tl::unexpected(system_failure(pinned.error(), "pinning a worker to " + cpus + " (" + placement_.asked_by + ")"));
+  }
+  if (!told_.exchange(true, std::memory_order_relaxed)) {
+    log_.warning("a worker could not be pinned to " + cpus + ": " + pinned.error().to_string() + "; workers run wherever the kernel likes, and " +
+                 "calls vary more (pinning = \"none\" says that this is as it should be)");
+  }
+  return {};
 }
 
 }  // namespace samovar::core

@@ -11,9 +11,11 @@
 #include <samovar/options.h>
 
 #include "core/arenas/request_arena.h"
+#include "core/observe/log.h"
 #include "core/supervision/launch_plan.h"
 #include "core/supervision/nursery.h"
 #include "core/supervision/process.h"
+#include "core/topology/plan.h"
 #include "ipc/channel.h"
 #include "ipc/control_socket.h"
 
@@ -38,7 +40,7 @@ struct WorkerEnds {
 class Launcher {
  public:
   // All outlive this.
-  Launcher(const Options& options, LaunchPlan plan, const RequestArena& arena);
+  Launcher(const Options& options, LaunchPlan plan, const Plan& placement, const RequestArena& arena, const Log& log);
 
   // Whether the system gave what it needs; or why not.
   Result<void> check() const;
@@ -58,11 +60,15 @@ class Launcher {
   const std::string& python() const { return plan_.python; }
 
  private:
+  // Fails where somebody has asked for that place; else the log is told, once.
   Result<void> pin(pid_t pid, unsigned worker) const;
 
   const Options& options_;
   const LaunchPlan plan_;
+  const Plan& placement_;
   const RequestArena& arena_;
+  const Log& log_;
+  mutable std::atomic<bool> told_{false};  // that workers cannot be pinned
   mutable std::atomic<std::uint64_t> incarnations_{0};
   const ipc::UniqueFd host_process_;  // a pidfd of this process, for the workers' guards
 };

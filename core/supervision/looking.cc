@@ -48,6 +48,7 @@ void Supervisor::look() {
   }
   look_at_nurseries(now_ns);
   recycle_one(now_ns);
+  if (follows_load_) load_due_ns_ = now_ns;
 }
 
 void Supervisor::note_processes() {
@@ -83,10 +84,7 @@ std::vector<ProcessStats> Supervisor::processes() const {
 Diagnosis Supervisor::look_at(std::size_t index, std::int64_t now_ns) {
   Worker& worker = workers_[index];
   const ipc::Pulse pulse = worker.life.channel->pulse();
-  if (pulse.started != worker.calls_seen) {
-    worker.calls_seen = pulse.started;
-    worker.last_call_ns = now_ns;
-  }
+  note_calls(index, pulse.started, now_ns);
   Vitals vitals{.now_ns = now_ns,
                 .state = worker.state,
                 .has_calls = false,
@@ -101,6 +99,16 @@ Diagnosis Supervisor::look_at(std::size_t index, std::int64_t now_ns) {
   }
   if (needs_process(vitals, health_limits_)) vitals.process = read_process(worker.life.process.pid());
   return diagnose(worker.health, vitals, health_limits_);
+}
+
+void Supervisor::note_calls(std::size_t index, std::uint64_t started, std::int64_t now_ns) {
+  Worker& worker = workers_[index];
+  if (started != worker.calls_seen || has_calls(index)) worker.last_call_ns = now_ns;
+  worker.calls_seen = started;
+}
+
+bool Supervisor::has_calls(std::size_t index) const {
+  return index < reports_.size() && reports_[index].incarnation == workers_[index].life.number && reports_[index].in_flight > 0;
 }
 
 void Supervisor::suspect(std::size_t index, const Diagnosis& found, std::int64_t now_ns) {
@@ -147,7 +155,7 @@ void Supervisor::condemn(std::size_t index, const Diagnosis& found, std::int64_t
 }
 
 void Supervisor::recycle_one(std::int64_t now_ns) {
-  if (reload_ || count(WorkerState::serving) != seats_) return;
+  if (reload_ || !all_are_in()) return;
   for (std::size_t i = 0; i < workers_.size(); ++i) {
     const Worker& worker = workers_[i];
     if (worker.state != WorkerState::serving) continue;
@@ -159,7 +167,7 @@ void Supervisor::recycle_one(std::int64_t now_ns) {
                                      .age_ns = now_ns - worker.ready_ns,
                                      .memory_bytes = worker.life.channel->pulse().rss_anon_bytes,
                                      .idle_ns = is_idle && calls > 0 ? now_ns - worker.last_call_ns : 0},
-                                    seats_);
+                                    static_cast<unsigned>(vacated_ns_.size()));
     if (why) return retire(i, *why);
   }
 }

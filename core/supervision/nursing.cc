@@ -36,6 +36,8 @@ std::shared_ptr<Nursery> Supervisor::forker() const {
   return nullptr;
 }
 
+bool Supervisor::waits_for_nursery() const { return !forker() && (nursery_ || next_nursery_); }
+
 std::shared_ptr<Nursery> Supervisor::fresh_forker() const {
   std::shared_ptr<Nursery> nursery = forker();
   return nursery && nursery->generation() == generation_ ? nursery : nullptr;

@@ -3,8 +3,9 @@
 #include <algorithm>
 #include <charconv>
 #include <fstream>
-#include <sstream>
 #include <utility>
+
+#include "core/supervision/cgroup.h"
 
 namespace samovar::core {
 namespace {
@@ -40,24 +41,11 @@ bool OomKills::explain(std::uint64_t before) {
 }
 
 std::vector<std::string> oom_count_files(std::string_view proc_self_cgroup) {
-  std::vector<std::string> first, second;
-  std::istringstream lines{std::string(proc_self_cgroup)};
-  for (std::string line; std::getline(lines, line);) {  // "4:memory,x:/path" in version 1, "0::/path" in version 2
-    const std::size_t controllers = line.find(':');
-    const std::size_t path = controllers == line.npos ? line.npos : line.find(':', controllers + 1);
-    if (path == line.npos) continue;
-    const std::string names = "," + line.substr(controllers + 1, path - controllers - 1) + ",";
-    const std::string group = line.substr(path + 1) == "/" ? "" : line.substr(path + 1);
-    const bool unified = names == ",,";
-    if (!unified && names.find(",memory,") == names.npos) continue;
-    const std::string mount = unified ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory";
-    const std::string file = unified ? "/memory.events" : "/memory.oom_control";
-    first.push_back(mount + group + file);
-    // In a container without a cgroup namespace the path is the host's, and what is mounted is the container's own.
-    if (!group.empty()) second.push_back(mount + file);
+  std::vector<std::string> files;
+  for (const CgroupFolder& folder : memory_cgroups(proc_self_cgroup)) {
+    files.push_back(folder.path + (folder.version == CgroupVersion::v2 ? "/memory.events" : "/memory.oom_control"));
   }
-  first.insert(first.end(), second.begin(), second.end());
-  return first;
+  return files;
 }
 
 std::optional<std::uint64_t> count_in(std::string_view lines, std::string_view name) {

@@ -35,7 +35,7 @@ void Supervisor::step_reload() {
   const auto is_stale = [this](const Worker& w) { return w.state == WorkerState::serving && w.generation != generation_; };
   const auto old = std::find_if(workers_.begin(), workers_.end(), is_stale);
   if (old == workers_.end()) {
-    if (count(WorkerState::serving) == seats_) finish_reload({});  // one that died meanwhile starts from fresh code anyway
+    if (all_are_in()) finish_reload({});  // one that died meanwhile starts from fresh code anyway
     return;
   }
   if (!has_fresh_code()) return;

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "core/errors.h"
+#include "core/options.h"
 
 namespace samovar::core {
 namespace {
@@ -19,10 +20,10 @@ std::uint64_t pack(std::uint64_t index, std::uint8_t source) { return index << 8
 
 }  // namespace
 
-Supervisor::Supervisor(const Options& options, LaunchPlan plan, Counters& counters, RequestArena& arena, const Log& log, Bell& bell,
-                       Events& events)
+Supervisor::Supervisor(const Options& options, LaunchPlan plan, const Plan& placement, Counters& counters, RequestArena& arena,
+                       const Log& log, Bell& bell, Events& events)
     : options_(options),
-      launcher_(options, std::move(plan), arena),
+      launcher_(options, std::move(plan), placement, arena, log),
       counters_(counters),
       arena_(arena),
       log_(log),
@@ -38,14 +39,25 @@ Supervisor::Supervisor(const Options& options, LaunchPlan plan, Counters& counte
                       .memory_bytes = options.recycle_memory,
                       .idle_ns = options.idle_timeout.count()},
       seats_(options.pool_enabled ? options.workers : 1),
-      workers_(options.workers + kSpareSlots),
-      vacated_ns_(options.workers),
+      workers_(seats_max(options) + kSpareSlots),
+      vacated_ns_(seats_max(options)),
       restarts_({.intensity = options.restart_intensity,
                  .window_ns = options.restart_window.count(),
                  .delay_ns = options.restart_delay.count(),
                  .delay_max_ns = options.restart_delay_max.count(),
                  .starts_at_once = options.starts_at_once,
-                 .quarantine_after = options.quarantine_after}) {}
+                 .quarantine_after = options.quarantine_after}),
+      follows_load_(options.pool_enabled && seats_max(options) > options.workers),
+      elasticity_({.workers = options.workers,
+                   .workers_max = options.workers_max,
+                   .overflow = options.max_overflow,
+                   .after_ns = options.overflow_after.count(),
+                   .linger_ns = options.overflow_linger.count(),
+                   .window_ns = options.resize_window.count(),
+                   .delay_ns = options.restart_delay.count(),
+                   .delay_max_ns = options.restart_delay_max.count()}) {
+  readings_.reserve(workers_.size());  // looks allocate nothing
+}
 
 Supervisor::~Supervisor() {
   arena_.on_trim_expected({});
@@ -74,6 +86,7 @@ void Supervisor::serve(Dispatcher& dispatcher) {
   dispatcher_ = &dispatcher;
   serving_ = true;
   if (!options_.pool_enabled) seats_ = 0;
+  counters_.workers_base.set(seats_);
   for (std::size_t i = 0; i < workers_.size(); ++i) {
     if (workers_[i].state != WorkerState::serving) continue;
     if (seats_ > 0) hand_over(i);
@@ -172,6 +185,7 @@ void Supervisor::handle(Source source, std::uint64_t index) {
 void Supervisor::handle_bell() {
   bell_.clear();
   events_.tell_posted();
+  if (calls_wait_.exchange(false)) load_due_ns_ = 0;
   if (trim_expected_.exchange(false)) trim_due_ns_ = ipc::in(options_.arena_trim_delay.count());
   std::vector<DutyCycle::Violation> violations;
   std::vector<DutyCycle::Drained> drained;
@@ -200,10 +214,10 @@ void Supervisor::handle_bell() {
 }
 
 std::int64_t Supervisor::next_due_ns() const {
-  std::int64_t due_ns = std::min(trim_due_ns_, look_due_ns_);
+  std::int64_t due_ns = std::min({trim_due_ns_, look_due_ns_, load_due_ns_});
   for (const Worker& worker : workers_) due_ns = std::min(due_ns, worker.due_ns);
   for (const auto& nursery : nurseries_) due_ns = std::min(due_ns, nursery->due_ns);
-  if (vacant_seat() && !stopping_.load()) due_ns = std::min(due_ns, restarts_.next_start_ns());
+  if (!enough_start() && !waits_for_nursery() && vacant_seat() && !stopping_.load()) due_ns = std::min(due_ns, restarts_.next_start_ns());
   return due_ns;
 }
 
@@ -215,6 +229,7 @@ void Supervisor::run_timers() {
     trim_due_ns_ = again ? ipc::in(options_.arena_trim_delay.count()) : ipc::kNever;
   }
   if (look_due_ns_ <= now_ns) look();
+  if (load_due_ns_ <= now_ns) follow_load();
   for (std::size_t i = 0; i < workers_.size(); ++i) {
     if (workers_[i].due_ns > now_ns) continue;
     workers_[i].due_ns = ipc::kNever;
@@ -241,6 +256,11 @@ void Supervisor::worker_drained(DutyCycle::Drained drained) {
   bell_.ring();
 }
 
+void Supervisor::calls_wait() {
+  calls_wait_.store(true);
+  bell_.ring();
+}
+
 bool Supervisor::advance(std::size_t index, WorkerEvent event) {
   Worker& worker = workers_[index];
   const std::optional<WorkerState> state = next(worker.state, event);
@@ -248,6 +268,7 @@ bool Supervisor::advance(std::size_t index, WorkerEvent event) {
     worker.state = *state;
     processes_changed_ = true;
   }
+  if (follows_load_) count_overflow();
   return state.has_value();
 }
 

@@ -5,12 +5,13 @@
 // pipes. It never touches a lane but for the ping before a worker serves; the dispatcher is told by attach(), retire() and detach().
 // It is also the dispatcher of last resort: see Dispatcher::backstop().
 //
-// A seat is a worker's number as users see it, 0 to workers - 1; a slot is where the dispatcher keeps its channel. There is one slot
-// more than seats, so that reload() can start a worker before it retires the one it replaces.
+// A seat is a worker's number as users see it; a slot is where the dispatcher keeps its channel. There is one slot more than seats,
+// so that reload() can start a worker before it retires the one it replaces. Seats below seats_ are the base, which is filled at all
+// times; those behind are of overflow workers, and not refilled.
 //
 // Its parts: supervisor.cc the loop; birth.cc from spawn to serving; nursing.cc nurseries; looking.cc health and recycling; death.cc ends;
-// reloading.cc.
-// Threads: start_workers(), serve(), stop() by the pool's owner; kill_worker(), worker_drained(), reload(), processes() any.
+// reloading.cc; following.cc how many workers there are.
+// Threads: start_workers(), serve(), stop() by the pool's owner; kill_worker(), worker_drained(), calls_wait(), reload(), processes() any.
 #pragma once
 
 #include <atomic>
@@ -34,6 +35,7 @@
 #include "core/observe/counters.h"
 #include "core/observe/events.h"
 #include "core/observe/log.h"
+#include "core/supervision/elasticity.h"
 #include "core/supervision/health.h"
 #include "core/supervision/launcher.h"
 #include "core/supervision/nursery.h"
@@ -46,10 +48,13 @@
 
 namespace samovar::core {
 
+// Why an overflow worker is retired that calls no longer need.
+inline constexpr std::string_view kNotNeeded = "not needed";
+
 class Supervisor {
  public:
   // All outlive this. `bell` wakes the supervisor's thread.
-  Supervisor(const Options& options, LaunchPlan plan, Counters& counters, RequestArena& arena, const Log& log, Bell& bell, Events& events);
+  Supervisor(const Options& options, LaunchPlan plan, const Plan& placement, Counters& counters, RequestArena& arena, const Log& log, Bell& bell, Events& events);
   ~Supervisor();
 
   // Starts all workers and waits until each has answered its ping. Blocks up to start_timeout. Fails with the first worker's
@@ -73,6 +78,7 @@ class Supervisor {
 
   void kill_worker(const DutyCycle::Violation& violation);
   void worker_drained(DutyCycle::Drained drained);
+  void calls_wait();  // and no worker is free
 
  private:
   static constexpr int kExitLayout = 4;  // of a process: see python_ext/samovar/worker.py
@@ -125,7 +131,9 @@ class Supervisor {
 
   // From spawn to serving.
   void fill_seats();
+  bool is_overflow(unsigned seat) const { return seat >= seats_; }
   bool is_taken(unsigned seat) const;
+  bool enough_start() const;
   std::optional<unsigned> vacant_seat() const;
   std::optional<std::size_t> free_slot(unsigned seat) const;
   bool can_spawn();  // else it is tried again when a nursery is ready
@@ -143,6 +151,7 @@ class Supervisor {
 
   // Nurseries.
   bool wants_nursery() const;
+  bool waits_for_nursery() const;  // which loads
   std::shared_ptr<Nursery> forker() const;
   std::shared_ptr<Nursery> fresh_forker() const;  // of the latest generation
   std::shared_ptr<Nursery> start_nursery();
@@ -170,10 +179,27 @@ class Supervisor {
   void condemn(std::size_t index, const Diagnosis& found, std::int64_t now_ns);
   void recycle_one(std::int64_t now_ns);
   void retire(std::size_t index, std::string_view why);
+  void note_calls(std::size_t index, std::uint64_t started, std::int64_t now_ns);
+  bool has_calls(std::size_t index) const;  // by the last report
+  bool all_are_in() const;
   void step_reload();
   bool has_fresh_code();
   void use_next_nursery();
   void finish_reload(Result<void> result);
+
+  // How many there are.
+  void follow_load();
+  bool ask_for_demand(std::int64_t now_ns);
+  void read_workers();
+  void resize(unsigned base);
+  void read_room(std::int64_t now_ns);
+  std::uint64_t worker_bytes() const;
+  void refuse_overflow(const ElasticStep& step);
+  std::optional<unsigned> vacant_overflow_seat() const;
+  bool is_full() const;
+  void overflow_started(std::size_t index);
+  void overflow_ended(std::size_t index, std::int64_t now_ns);
+  void count_overflow();
 
   // Death.
   void fail(std::size_t index, Error error);
@@ -205,7 +231,7 @@ class Supervisor {
   const RecycleLimits recycle_limits_;
 
   // Owned by the thread that runs the loop.
-  unsigned seats_;                           // 1 until the methods are known and 0 then, where the pool is switched off
+  unsigned seats_;                           // of the base; 1 until the methods are known and 0 then, where the pool is switched off
   std::vector<Worker> workers_;              // by slot
   std::vector<std::shared_ptr<Nursery>> nurseries_;  // all that live
   std::shared_ptr<Nursery> nursery_;                 // that forks, or will when it is ready
@@ -226,12 +252,26 @@ class Supervisor {
   std::int64_t traffic_seen_ns_ = 0;
   std::int64_t trim_due_ns_ = ipc::kNever;  // of the request arena
   std::optional<Reload> reload_;
+
+  // How many there are.
+  const bool follows_load_;
+  Elasticity elasticity_;
+  std::vector<WorkerReading> readings_;
+  DutyCycle::Demand demand_;
+  std::int64_t demand_asked_ns_ = 0;         // since when a newer one is awaited; 0: it is not
+  std::int64_t load_due_ns_ = ipc::kNever;
+  unsigned overflow_wanted_ = 0;             // to be started, as far as starts_at_once lets them
+  std::int64_t waited_ns_ = 0;               // how long calls had waited when they were wanted
+  std::uint32_t room_ = 0;                   // further workers that find memory
+  std::int64_t room_read_ns_ = 0;
+  bool lacks_memory_ = false;                // and has said so
   bool serving_ = false;
   Dispatcher* dispatcher_ = nullptr;
 
   std::thread thread_;
   std::atomic<bool> stopping_{false};
   std::atomic<bool> trim_expected_{false};  // of the request arena
+  std::atomic<bool> calls_wait_{false};
 
   void note_processes();
 

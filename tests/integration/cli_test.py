@@ -104,11 +104,11 @@ def test_version_is_printed() -> None:
 def test_help_lists_the_subcommands_with_a_line_each() -> None:
     done = run("--help")
     assert done.returncode == 0
-    for name in ("demo", "call", "config", "doctor", "bench"):
+    for name in ("demo", "call", "config", "doctor", "topology", "bench"):
         assert re.search(rf"^  {name} +\S.*$", done.stdout.decode(), re.MULTILINE)
 
 
-@pytest.mark.parametrize("name", ["demo", "call", "config", "doctor", "bench"])
+@pytest.mark.parametrize("name", ["demo", "call", "config", "doctor", "topology", "bench"])
 def test_each_subcommand_has_help(name: str) -> None:
     done = run(name, "--help")
     assert done.returncode == 0
@@ -392,6 +392,71 @@ def test_call_takes_a_file_and_the_command_line_outranks_the_environment(module:
     assert b"deadline_exceeded" in done.stderr
     done = run("call", module, "echo", "1", variables={"SAMOVAR_PYTHON": "/no/such/python"})
     assert b"/no/such/python (environment SAMOVAR_PYTHON)" in done.stderr
+
+
+# The machine
+
+TWO_NODES = ("--synthetic", "numa:2 l3:1 core:4 pu:2")
+
+
+def topology(*arguments: str) -> Any:
+    done = run("topology", *arguments, "--json")
+    assert done.returncode == 0, done.stderr.decode()
+    return json.loads(done.stdout)
+
+
+def test_topology_tells_of_this_machine() -> None:
+    told = topology()
+    assert {cpu["cpu"] for cpu in told["machine"]["cpus"]} <= os.sched_getaffinity(0)
+    assert told["plan"]["workers"] == told["plan"]["spinners_max"] <= told["machine"]["cores"]
+    done = run("topology")
+    assert done.returncode == 0
+    for word in ("machine:", "package 0", "core 0", "plan", "dispatcher", "polling"):
+        assert word in done.stdout.decode()
+
+
+def test_topology_draws_a_machine_that_is_not_here() -> None:
+    drawn = run("topology", *TWO_NODES, "--workers", "2").stdout.decode()
+    assert "16 CPUs on 8 cores, 2 NUMA nodes in 1 package" in drawn
+    assert "       8 .     10 .     12 w0    14 D\n       9 .     11 .     13 w0    15 -\n" in drawn
+    assert "1 worker on another node than the dispatcher" in drawn
+    assert "w1: CPUs 6,7, memory of node 0" in drawn
+
+
+def test_topology_places_as_it_was_told() -> None:
+    plan = topology(*TWO_NODES, "--nodes", "0", "--workers", "2", "--dispatcher", "pinned")["plan"]
+    assert plan["nodes"] == [0]
+    assert plan["dispatcher_cpu"] == 6
+    assert [seat["cpus"] for seat in plan["seats"]] == [[4, 5], [2, 3]]
+    plan = topology(*TWO_NODES, "--cpus", "0-5,8", "--pinning", "core", "--dispatcher", "caller")["plan"]
+    assert plan["workers"] == plan["cores"] == 4
+    assert sorted(cpu for seat in plan["seats"] for cpu in seat["cpus"]) == [0, 1, 2, 3, 4, 5, 8]
+    assert topology(*TWO_NODES, "--quota", "2.5")["plan"]["spinners_max"] == 2
+
+
+def test_topology_knows_what_a_file_and_the_environment_say(tmp_path: Path) -> None:
+    path = tmp_path / "samovar.toml"
+    path.write_text('workers = 3\ndispatcher = "pinned"\npinning = "core"\n')
+    plan = topology(*TWO_NODES, "--config", str(path))["plan"]
+    assert (plan["workers"], plan["dispatcher"], plan["pinning"]) == (3, "pinned", "core")
+    done = run("topology", *TWO_NODES, "--json", variables={"SAMOVAR_CPUS": "0-3,6"})
+    assert json.loads(done.stdout)["plan"]["cores"] == 3
+
+
+@pytest.mark.parametrize(
+    ("status", "arguments", "told"),
+    [
+        (1, ("--cpus", "99"), "cpus names CPU 99; this process may use 0-15"),
+        (1, ("--nodes", "2"), "nodes names node 2"),
+        (2, ("--cpus", "1-"), '"1-" is no list of numbers'),
+        (2, ("--pinning", "tea"), "auto, none, core or node"),
+        (2, ("--dispatcher", "tea"), "auto, caller, manual or pinned"),
+        (2, ("--workers", "5000"), "5000"),
+        (2, ("--synthetic", "tea:2"), '"tea:2" describes no machine'),
+    ],
+)
+def test_topology_refuses_what_has_no_meaning(status: int, arguments: tuple[str, ...], told: str) -> None:
+    assert told in refused(status, "topology", *(() if "--synthetic" in arguments else TWO_NODES), *arguments)
 
 
 # The demo

@@ -100,7 +100,8 @@ TEST(Pools, options_tell_what_is_in_force) {
 
   EXPECT_NE(pool.options().dispatcher, Dispatcher::automatic);
   EXPECT_EQ(pool.options().workers, 1u);
-  EXPECT_GE(pool.options().dispatcher_cpu, 0);
+  EXPECT_NE(pool.options().pinning, Pinning::automatic);
+  EXPECT_EQ(pool.options().dispatcher_cpu >= 0, pool.options().dispatcher == Dispatcher::pinned);
 }
 
 // --- several pools ----------------------------------------------------------------------------------------------------------

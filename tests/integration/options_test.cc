@@ -16,6 +16,7 @@
 #include <thread>
 
 #include "core/config/option_table.h"
+#include "core/topology/machine.h"
 #include "ipc/layout.h"
 #include "tests/support/pools.h"
 #include "tests/support/processes.h"
@@ -121,6 +122,22 @@ std::size_t sleeps_of_thread(pid_t worker, std::string_view name) {
   throw std::runtime_error("no thread " + std::string(name));
 }
 
+// The first such event of a pool that needs a second worker for a moment.
+Event overflow_event(EventKind kind, Options options) {
+  Happenings happenings;
+  Gate gate;
+  options.max_overflow = 1;
+  options.heartbeat_interval = 5ms;
+  options.on_event = happenings.hook();
+  Pool pool = start(std::move(options));
+  std::jthread first([&] { EXPECT_TRUE(pool.call("wait_at", text(gate.path()))); });
+  EXPECT_TRUE(gate.reached());
+  EXPECT_TRUE(pool.call("echo"));
+  gate.open();
+  EXPECT_TRUE(happenings.have(kind));
+  return happenings.of(kind).front();
+}
+
 const std::map<std::string_view, std::function<void()>>& effects() {
   static const std::map<std::string_view, std::function<void()>> kEffects{
       {"module",
@@ -138,6 +155,47 @@ const std::map<std::string_view, std::function<void()>>& effects() {
          Pool pool = start(with("workers", "3"));
          EXPECT_EQ(pool.stats().workers_ready, 3u);
          EXPECT_EQ(workers_of(getpid()).size(), 3u);
+       }},
+      {"workers_max",
+       [] {
+         Gate gate;
+         Pool pool = start(with("workers_max", "2", with("resize_window", "50ms", with("heartbeat_interval", "5ms"))));
+         std::jthread first([&] { EXPECT_TRUE(pool.call("wait_at", text(gate.path()))); });
+         EXPECT_TRUE(gate.reached());
+         EXPECT_TRUE(pool.call("echo"));
+         EXPECT_EQ(pool.stats().workers_base, 2u);
+         gate.open();
+       }},
+      {"resize_window",
+       [] {
+         Happenings happenings;
+         Options chosen = with("resize_window", "300ms", with("workers_max", "2", with("heartbeat_interval", "5ms")));
+         chosen.on_event = happenings.hook();
+         Pool pool = start(chosen);
+         const auto begin = Clock::now();
+         std::jthread first([&] { EXPECT_TRUE(pool.call("sleep", value(1))); });
+         EXPECT_TRUE(pool.call("sleep", value(1)));
+         EXPECT_TRUE(happenings.have(EventKind::pool_resized));
+         EXPECT_GT(Clock::now() - begin, 250ms);
+       }},
+      {"max_overflow",
+       [] {
+         Gate gate;
+         Pool pool = start(with("max_overflow", "1"));
+         std::jthread first([&] { EXPECT_TRUE(pool.call("wait_at", text(gate.path()))); });
+         EXPECT_TRUE(gate.reached());
+         EXPECT_TRUE(pool.call("echo"));
+         EXPECT_EQ(pool.stats().workers_overflow, 1u);
+         gate.open();
+       }},
+      {"overflow_after",
+       [] {
+         EXPECT_GE(overflow_event(EventKind::overflow_started, with("overflow_after", "200ms")).took, 200ms);
+         EXPECT_LT(overflow_event(EventKind::overflow_started, with("overflow_after", "1ms")).took, 200ms);
+       }},
+      {"overflow_linger",
+       [] {
+         EXPECT_GE(overflow_event(EventKind::overflow_ended, with("overflow_linger", "300ms")).took, 300ms);
        }},
       {"dispatcher",
        [] {
@@ -538,6 +596,39 @@ const std::map<std::string_view, std::function<void()>>& effects() {
            pinned += read_file(task.path() / "status").find("\nCpus_allowed_list:\t0\n") != std::string::npos ? 1 : 0;
          }
          EXPECT_GE(pinned, 1u);
+       }},
+      {"cpus",
+       [] {
+         Pool anywhere = start(options());
+         const Value all = value_of(anywhere.call("affinity"));
+         const std::string last = std::to_string(*all.as_list()->back().as_int());
+         Pool pool = start(with("cpus", last));
+         EXPECT_EQ(value_of(pool.call("affinity")).to_string(), "[" + last + "]");
+       }},
+      {"nodes",
+       [] {
+         const core::Machine machine = core::this_machine();
+         EXPECT_TRUE(start(with("nodes", std::to_string(machine.cpus.front().node))).call("echo"));
+         const Error error = start_failure(with("nodes", "4000"));
+         EXPECT_NE(error.message.find("nodes names node 4000"), std::string::npos) << error.message;
+       }},
+      {"pinning",
+       [] {
+         const auto cpus = [](const char* pinning) {
+           Pool pool = start(with("pinning", pinning, with("dispatcher", "pinned")));
+           return value_of(pool.call("affinity")).as_list()->size();
+         };
+         if (core::count_cores(core::this_machine()) < 2) return;
+         EXPECT_LT(cpus("core"), cpus("none"));
+       }},
+      {"worker_threads",
+       [] {
+         const auto threads = [](const char* number) {
+           Pool pool = start(with("worker_threads", number));
+           return *value_of(pool.call("state")).find("threads");
+         };
+         EXPECT_EQ(threads("3"), Value("3"));
+         EXPECT_EQ(threads("0"), Value("")) << "the environment is left alone";
        }},
       {"log_level",
        [] {

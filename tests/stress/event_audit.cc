@@ -61,6 +61,10 @@ void EventAudit::Heard::hear_of_worker(const Event& event) {
       if (!serves || event.state.empty()) contradict(event, "recycles one that does not serve, or for nothing");
       living.erase(found);
       return;
+    case EventKind::overflow_ended:
+      if (!serves) contradict(event, "ends one that does not serve");
+      living.erase(found);
+      return;
     case EventKind::worker_restarted:
       if (!serves) contradict(event, "tells of one that does not serve");
       return;

@@ -62,6 +62,20 @@ TEST(OptionTable, names_of_the_environment_follow) {
   EXPECT_EQ(find_option(""), nullptr);
 }
 
+TEST(OptionTable, numbers_in_the_environment_may_be_ranges) {
+  const auto cpus = [](std::string_view text) {
+    Options options;
+    const auto assigned = assign(options, *find_option("cpus"), written_in_environment(*find_option("cpus"), text), "SAMOVAR_CPUS");
+    return assigned ? format_value(options, *find_option("cpus")) : assigned.error();
+  };
+  EXPECT_EQ(cpus("0-2,8"), "[0, 1, 2, 8]");
+  EXPECT_EQ(cpus("3"), "[3]");
+  EXPECT_EQ(cpus(""), "[]");
+  for (const char* wrong : {"3-1", "-1", "1-", "a-b", "0-99999999999"}) {
+    EXPECT_EQ(cpus(wrong).substr(0, 12), "SAMOVAR_CPUS") << cpus(wrong);
+  }
+}
+
 TEST(OptionTable, profiles_set_what_there_is_to_what_it_can_be) {
   const std::set<std::string_view> profiles(std::begin(kProfiles), std::end(kProfiles));
   for (const ProfileSetting& setting : profile_settings()) {

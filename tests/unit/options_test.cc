@@ -11,7 +11,21 @@ namespace {
 
 using namespace std::chrono_literals;
 
+// A core each.
+Machine machine_of(const std::vector<int>& cpus) {
+  Machine machine;
+  for (const int cpu : cpus) machine.cpus.push_back({.number = cpu, .core = cpu, .node = 0});
+  machine.nodes.push_back({.number = 0});
+  return machine;
+}
+
 const std::vector<int> kCpus{2, 3, 5, 7};
+
+Result<Options> resolve(Options options, const std::vector<int>& cpus) {
+  Result<Resolved> resolved = resolve(std::move(options), machine_of(cpus), true);
+  if (!resolved) return tl::unexpected(std::move(resolved.error()));
+  return std::move(resolved->options);
+}
 
 Options good() {
   Options options;
@@ -38,6 +52,11 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(
         Refused{"module", "", [](Options& o) { o.module.clear(); }},
         Refused{"workers", "1025", [](Options& o) { o.workers = 1025; }},
+        Refused{"workers_max", "1025", [](Options& o) { o.workers_max = 1025; }},
+        Refused{"workers_max", "3", [](Options& o) { o.workers = 4, o.workers_max = 3; }},
+        Refused{"workers_max", "2", [](Options& o) { o.workers_max = 2; }},
+        Refused{"max_overflow", "1025", [](Options& o) { o.max_overflow = 1025; }},
+        Refused{"overflow_after", "0s", [](Options& o) { o.overflow_after = 0ns; }},
         Refused{"queue_limit", "0", [](Options& o) { o.queue_limit = 0; }},
         Refused{"prefetch", "1025", [](Options& o) { o.prefetch = 1025; }},
         Refused{"timeout", "0s", [](Options& o) { o.timeout = 0ns; }},
@@ -57,7 +76,10 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{"worker_cpus", "4", [](Options& o) { o.worker_cpus = {2, 4}; }},
         Refused{"worker_cpus", "-1", [](Options& o) { o.worker_cpus = {-1}; }},
         Refused{"dispatcher_cpu", "6", [](Options& o) { o.dispatcher_cpu = 6; }},
-        Refused{"dispatcher_cpu", "-2", [](Options& o) { o.dispatcher_cpu = -2; }}),
+        Refused{"dispatcher_cpu", "-2", [](Options& o) { o.dispatcher_cpu = -2; }},
+        Refused{"cpus", "4", [](Options& o) { o.cpus = {2, 4}; }},
+        Refused{"nodes", "1", [](Options& o) { o.nodes = {0, 1}; }},
+        Refused{"worker_threads", "1025", [](Options& o) { o.worker_threads = 1025; }}),
     [](const auto& info) { return std::string(info.param.option) + "_" + std::to_string(info.index); });
 
 TEST_P(EachCheck, refuses_and_names_the_option_and_its_value) {
@@ -90,8 +112,13 @@ TEST(Options, defaults_follow_from_the_machine) {
   const auto resolved = resolve(good(), kCpus);
   ASSERT_TRUE(resolved);
   EXPECT_EQ(resolved->workers, 4u);
-  EXPECT_EQ(resolved->dispatcher_cpu, 7);
+  EXPECT_EQ(resolved->starts_at_once, 4u);
+  EXPECT_EQ(resolved->pinning, Pinning::none);
+  EXPECT_EQ(resolved->dispatcher_cpu, -1) << "none is pinned";
   EXPECT_EQ(resolve(good(), {9})->workers, 1u);
+  EXPECT_EQ(with([](Options& o) { o.workers = 2; })->dispatcher_cpu, 7);
+  EXPECT_EQ(with([](Options& o) { o.workers = 2; })->pinning, Pinning::core);
+  EXPECT_EQ(with([](Options& o) { o.workers = 2, o.pool_enabled = false; })->dispatcher_cpu, -1) << "nor where there is no pool";
 }
 
 TEST(Options, automatic_is_pinned_only_where_a_core_is_free_for_it) {

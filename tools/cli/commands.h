@@ -10,5 +10,6 @@ void add_call(CLI::App& app, int& exit_status);
 void add_config(CLI::App& app, int& exit_status);
 void add_demo(CLI::App& app, int& exit_status);
 void add_doctor(CLI::App& app, int& exit_status);
+void add_topology(CLI::App& app, int& exit_status);
 
 }  // namespace samovar::cli

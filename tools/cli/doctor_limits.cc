@@ -13,6 +13,8 @@
 #include <string>
 
 #include "core/topology/machine.h"
+#include "core/topology/plan.h"
+#include "core/topology/quota.h"
 #include "tools/cli/doctor.h"
 #include "tools/cli/text.h"
 
@@ -117,22 +119,6 @@ std::vector<fs::path> cgroup_folders(const std::string& controller) {
   return folders;
 }
 
-// How many CPUs' time this process may use, or nothing where it is not limited.
-std::optional<double> cpu_quota() {
-  std::optional<double> least;
-  for (const fs::path& folder : cgroup_folders("cpu")) {
-    double quota = 0, period = 0;
-    if (const auto both = first_line(folder / "cpu.max")) {
-      if (!(std::istringstream(*both) >> quota >> period)) continue;  // "max 100000"
-    } else {
-      const auto v1_quota = first_line(folder / "cpu.cfs_quota_us"), v1_period = first_line(folder / "cpu.cfs_period_us");
-      if (!v1_quota || !v1_period || !(std::istringstream(*v1_quota) >> quota) || !(std::istringstream(*v1_period) >> period)) continue;
-    }
-    if (quota > 0 && period > 0) least = std::min(least.value_or(quota / period), quota / period);
-  }
-  return least;
-}
-
 std::optional<std::uint64_t> memory_limit() {
   constexpr std::uint64_t kNoLimit = std::uint64_t{1} << 60;  // version 1 writes a number near 2^63
   std::optional<std::uint64_t> least;
@@ -147,11 +133,11 @@ std::optional<std::uint64_t> memory_limit() {
 }
 
 Finding examine_cpu_quota(unsigned workers) {
-  const std::optional<double> quota = cpu_quota();
-  if (!quota) return {Verdict::ok, "limits", "cgroup CPU", "no limit", {}};
+  const double quota = core::cpu_quota();
+  if (quota == 0) return {Verdict::ok, "limits", "cgroup CPU", "no limit", {}};
   char text[64];
-  std::snprintf(text, sizeof text, "the time of %.2g CPUs", *quota);
-  if (*quota >= workers + 1) return {Verdict::ok, "limits", "cgroup CPU", text, {}};
+  std::snprintf(text, sizeof text, "the time of %.2g CPUs", quota);
+  if (quota >= workers + 1) return {Verdict::ok, "limits", "cgroup CPU", text, {}};
   return {Verdict::warn, "limits", "cgroup CPU", text,
           std::to_string(workers) + " workers and the host together may use more; then all of them stand still until the next period "
           "(usually 100 ms). Set workers, or raise the limit"};
@@ -174,14 +160,15 @@ Finding examine_dev_shm() {
 }  // namespace
 
 void examine_limits(Findings& findings, const Options& options) {
-  const unsigned workers = options.workers > 0 ? options.workers : static_cast<unsigned>(core::usable_cpus().size());
-  findings.push_back(examine_descriptors(workers));
-  findings.push_back(examine_processes(workers));
+  const unsigned workers = options.workers > 0 ? options.workers : core::plan_placement(core::this_machine(), {}).workers;
+  const unsigned workers_most = std::max(workers, options.workers_max) + options.max_overflow;
+  findings.push_back(examine_descriptors(workers_most));
+  findings.push_back(examine_processes(workers_most));
   findings.push_back(examine_address_space());
   findings.push_back(examine_file_size(options));
   findings.push_back(examine_locked_memory());
   findings.push_back(examine_cpu_quota(workers));
-  findings.push_back(examine_memory_limit(workers));
+  findings.push_back(examine_memory_limit(workers_most));
   findings.push_back(examine_dev_shm());
 }
 

@@ -21,37 +21,37 @@ std::string first_line(const std::string& path) {
 
 std::string plural(unsigned count, const std::string& what) { return std::to_string(count) + " " + what + (count == 1 ? "" : "s"); }
 
-Finding examine_cpus(const core::Topology& machine) {
-  Finding finding{Verdict::ok, "machine", "CPUs", plural(machine.cpus, "CPU") + " on " + plural(machine.cores, "core"), {}};
+Finding examine_cpus(const core::Machine& machine) {
+  Finding finding{Verdict::ok, "machine", "CPUs", plural(static_cast<unsigned>(machine.cpus.size()), "CPU") + " on " + plural(core::count_cores(machine), "core"), {}};
   if (!machine.cpu_model.empty()) finding.what += ", " + machine.cpu_model;
-  if (machine.cpus == 1) {
+  if (machine.cpus.size() == 1) {
     finding.verdict = Verdict::warn;
     finding.follows = "caller and worker take turns on it: each call costs two switches of the kernel instead of some cache lines";
-  } else if (machine.cores == 1) {
+  } else if (core::count_cores(machine) == 1) {
     finding.verdict = Verdict::note;
     finding.follows = "caller and worker share a core: the way between them is short, and each computes slower while the other one does";
   }
   return finding;
 }
 
-Finding examine_numa(const core::Topology& machine) {
-  Finding finding{Verdict::ok, "machine", "memory nodes", plural(machine.numa_nodes, "NUMA node") + " in " + plural(machine.packages, "package"), {}};
-  if (machine.numa_nodes > 1) {
+Finding examine_numa(const core::Machine& machine) {
+  Finding finding{Verdict::ok, "machine", "memory nodes", plural(core::count_nodes(machine), "NUMA node") + " in " + plural(core::count_packages(machine), "package"), {}};
+  if (core::count_nodes(machine) > 1) {
     finding.verdict = Verdict::note;
-    finding.follows = "a call between nodes costs several times one within a node: keep callers and worker_cpus on one (numactl --cpunodebind)";
+    finding.follows = "a call between nodes costs several times one within a node: nodes = [0] keeps a pool on one and numactl --cpunodebind its callers; see samovar topology";
   }
   return finding;
 }
 
-Finding examine_pinning() {
+Finding examine_pinning(const core::Machine& machine) {
   cpu_set_t before, one;
   CPU_ZERO(&one);
-  CPU_SET(static_cast<std::size_t>(core::usable_cpus().front()), &one);
+  CPU_SET(static_cast<std::size_t>(machine.cpus.front().number), &one);
   bool pinned = sched_getaffinity(0, sizeof before, &before) == 0 && sched_setaffinity(0, sizeof one, &one) == 0;
   const int error = errno;
   pinned = pinned && sched_setaffinity(0, sizeof before, &before) == 0;
   if (pinned) return {Verdict::ok, "machine", "pinning", "threads can be bound to CPUs", {}};
-  return {Verdict::warn, "machine", "pinning", std::strerror(error), "worker_cpus cannot be used, and a pinned dispatcher runs wherever the kernel likes"};
+  return {Verdict::warn, "machine", "pinning", std::strerror(error), "worker_cpus and cpus cannot be used; workers and a pinned dispatcher run wherever the kernel likes"};
 }
 
 Finding examine_governor() {
@@ -92,10 +92,10 @@ Finding examine_huge_pages() {
 }  // namespace
 
 void examine_machine(Findings& findings) {
-  const core::Topology machine = core::topology();
+  const core::Machine machine = core::this_machine();
   findings.push_back(examine_cpus(machine));
   findings.push_back(examine_numa(machine));
-  findings.push_back(examine_pinning());
+  findings.push_back(examine_pinning(machine));
   findings.push_back(examine_governor());
   findings.push_back(examine_virtualisation());
   findings.push_back(examine_clock());

@@ -41,6 +41,7 @@ int main(int argc, char** argv) {
   add_call(app, exit_status);
   add_config(app, exit_status);
   add_doctor(app, exit_status);
+  add_topology(app, exit_status);
 #ifdef SAMOVAR_HAS_BENCH
   samovar::bench::add_bench(app, exit_status);
 #endif

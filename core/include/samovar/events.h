@@ -28,6 +28,10 @@ enum class EventKind : std::uint8_t {
   nursery_failed,    // it ended, or was ended, before it was ready; message has the reason, details the traceback or last output
   nursery_lost,      // it ended without being asked; its workers go on
   nursery_threads,   // loading the module has started threads: it cannot fork, and workers are started by exec
+  overflow_started,  // a worker beyond the base was spawned; pid, took: how long calls had waited
+  overflow_ended,    // it was no longer needed, drained and ended; pid, took: since it was ready
+  overflow_refused,  // calls wait, and memory is too short for a further worker; said once
+  pool_resized,      // the base follows the load; count: workers, from now on
   calls_timed_out,   // count calls of `method` have passed their deadlines since the last such event
   queue_full,        // count calls were refused since the last such event, because queue_limit waited already
   breaker_opened,    // of `method`, or of the pool where that is empty

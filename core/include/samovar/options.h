@@ -21,7 +21,7 @@ using Duration = std::chrono::nanoseconds;
 
 // Who moves calls and replies between the queue and the workers.
 enum class Dispatcher : std::uint8_t {
-  automatic,  // pinned where a core is free for it (workers + 2 <= cores), else caller
+  automatic,  // pinned where a core is free for it (workers + 2 <= cores; their second threads do not count), else caller
   caller,     // a thread that waits in call() works for everybody meanwhile: the fastest way on few cores
   manual,     // the service runs poll() in its own event loop
   pinned,     // a thread of the pool, on a core of its own
@@ -55,6 +55,16 @@ enum class WorkerStart : std::uint8_t {
 
 SAMOVAR_API std::string_view to_string(WorkerStart start);
 
+// What keeps a worker on its CPUs; `samovar topology` draws what follows from it.
+enum class Pinning : std::uint8_t {
+  automatic,  // core where the dispatcher is pinned and a core is free for each worker and one more, node on several NUMA nodes, else none
+  none,       // wherever the kernel likes, within `cpus` and `nodes`
+  core,       // each worker has a core of its own, as long as there are some
+  node,       // each worker has a NUMA node, and may use all of its cores
+};
+
+SAMOVAR_API std::string_view to_string(Pinning pinning);
+
 namespace core {
 struct Origins;
 }
@@ -65,8 +75,15 @@ struct Options {
 
   std::string name = "samovar";  // in log lines and in the workers' process names
 
-  unsigned workers = 0;  // 0: one for each core this process may use
+  unsigned workers = 0;  // 0: one for each core this process may use, if its CPU quota is not less
   Dispatcher dispatcher = Dispatcher::automatic;
+
+  // Workers beyond `workers`: at once in a burst (overflow), and for as long as a load lasts (workers_max).
+  unsigned workers_max = 0;   // `workers` is where the pool begins, and the least; it grows up to this. 0: it keeps its size
+  unsigned max_overflow = 0;  // further workers while calls wait; 0: none
+  Duration overflow_after = std::chrono::milliseconds(10);  // calls that have waited so long with no worker free bring them
+  Duration overflow_linger = std::chrono::seconds(10);      // one leaves when so long there was a worker too many
+  Duration resize_window = std::chrono::seconds(30);        // what a load must last for, until `workers` follows it
 
   Duration timeout = std::chrono::seconds(30);         // of a call that names none
   WorkerStart worker_start = WorkerStart::nursery;     // where loading the module starts threads it is exec all the same
@@ -93,7 +110,11 @@ struct Options {
   std::string python{};                  // interpreter; empty: the one the extension was built for, else python3 in $PATH
   std::vector<std::string> python_path{};  // in front of sys.path
   std::vector<int> worker_cpus{};        // worker i runs on worker_cpus[i % size]; empty: wherever the kernel likes
-  int dispatcher_cpu = -1;               // pinned: which core; -1: the last one this process may use
+  int dispatcher_cpu = -1;               // pinned: which CPU; -1: one whose core is nobody else's
+  std::vector<int> cpus{};               // that workers and a pinned dispatcher may use; empty: all
+  std::vector<int> nodes{};              // NUMA nodes whose CPUs they may use; empty: all
+  Pinning pinning = Pinning::automatic;
+  std::uint32_t worker_threads = 1;      // of BLAS and OpenMP in each worker, unless the environment says; 0: left to them
 
   // What each worker may use; 0: as the host.
   std::uint64_t worker_memory_max = 0;       // bytes of private memory (RLIMIT_DATA); more is a MemoryError
@@ -106,7 +127,7 @@ struct Options {
   Duration wedged_after = std::chrono::seconds(5);   // the GIL not to be had and the main thread not running: killed
   Duration stopped_after = std::chrono::seconds(3);  // stopped by a signal (not by a debugger): killed
 
-  std::uint32_t starts_at_once = 0;        // workers that start together; 0: one for each core this process may use
+  std::uint32_t starts_at_once = 0;        // workers that start together; 0: one for each such core
   std::uint32_t restart_intensity = 10;    // workers lost within restart_window; more, and the next restarts wait
   Duration restart_window = std::chrono::seconds(10);
   std::uint32_t quarantine_after = 3;      // starts in a row that failed, with no worker left: calls fail at once until one succeeds

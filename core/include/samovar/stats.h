@@ -17,6 +17,8 @@ struct Stats {
   std::uint64_t workers_lost = 0;     // incarnations that ended without being asked to
   std::uint64_t workers_killed = 0;   // of them: by the pool, because they were overdue, wedged or stopped
   std::uint64_t workers_recycled = 0;  // incarnations that were drained and ended as planned
+  std::uint64_t overflow_started = 0;  // workers spawned beyond the base, because calls waited
+  std::uint64_t overflow_ended = 0;    // of them: drained and ended, because they were no longer needed
   std::uint64_t calls_lost = 0;       // outcomes worker_lost
   std::uint64_t one_shots = 0;        // Python processes started for one call: see Fallback
   std::uint64_t requeued = 0;         // calls that moved on from a dead worker: unstarted, or idempotent
@@ -26,6 +28,8 @@ struct Stats {
   std::uint64_t violations = 0;       // workers killed because they broke the protocol
 
   std::uint32_t workers_ready = 0;
+  std::uint32_t workers_base = 0;      // how many there ought to be: Options::workers, up to workers_max
+  std::uint32_t workers_overflow = 0;  // processes beyond these: starting, serving or ending
   std::uint32_t queued = 0;
   std::uint32_t in_flight = 0;        // calls in workers' lanes
 
