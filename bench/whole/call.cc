@@ -39,6 +39,8 @@ Made<Pool> start_pool(const PoolSettings& settings) {
   options.name = "samovar-bench";
   options.workers = settings.workers;
   options.worker_start = settings.worker_start;
+  options.max_overflow = settings.max_overflow;
+  options.overflow_linger = settings.overflow_linger;
   options.start_timeout = std::chrono::minutes(5);  // scikit-learn, from a cold disk
   options.restart_intensity = 1'000'000;  // bench recovery kills workers for a living
   options.dispatcher = Dispatcher::caller;

@@ -20,6 +20,8 @@ struct PoolSettings {
   std::string module = "noop.py";  // beside it
   unsigned workers = 1;
   WorkerStart worker_start = WorkerStart::nursery;
+  unsigned max_overflow = 0;
+  Duration overflow_linger = std::chrono::seconds(10);
   std::uint32_t prefetch = 0;    // 0: the default
   std::vector<int> worker_cpus;  // empty: wherever the kernel likes
   EventHook on_event{};

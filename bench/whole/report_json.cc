@@ -90,9 +90,9 @@ Json verdicts_json(const Figures& f) {
     verdicts[v.key] = {{"value", number(v.value, 3)},
                        {"by_rounds", number(v.by_rounds, 3)},
                        {"bar", v.bar},
-                       {"aim", v.aim},
+                       {"aim", number(v.aim, 3)},
                        {"reached", measured ? Json(v.reaches(v.bar)) : Json(nullptr)},
-                       {"aim_reached", measured ? Json(v.reaches(v.aim)) : Json(nullptr)}};
+                       {"aim_reached", measured && !std::isnan(v.aim) ? Json(v.reaches(v.aim)) : Json(nullptr)}};
   }
   return verdicts;
 }
@@ -178,6 +178,7 @@ Json to_json(const Figures& f) {
   json["wedge_detect_ns"] = f.recovery && f.recovery->wedge_detect ? Json(f.recovery->wedge_detect->count()) : Json(nullptr);
   json["fork_ready_ns"] = quantiles(f.start, &Start::fork_ready);
   json["exec_ready_ns"] = quantiles(f.start, &Start::exec_ready);
+  json["burst_ready_ns"] = f.start ? number(f.start->burst_ready.quantile(0.5), 0) : Json(nullptr);
   json["memory_ratio_8_over_1"] = f.start && f.start->memory ? number(f.start->memory->ratio(), 3) : Json(nullptr);
   json["wake_rtt_ns"] = percentiles(f.parked_call);
   json["futex_floor_rtt_ns"] = percentiles(f.futex_floor);

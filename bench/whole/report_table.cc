@@ -114,6 +114,7 @@ void start_rows(std::string& out, const Start& s) {
   times_head(out, "start, ms");
   times_row(out, "fork to ready", s.fork_ready);
   times_row(out, "exec to ready", s.exec_ready);
+  times_row(out, "burst, overflow at work", s.burst_ready);
   times_row(out, "SIGKILL, the next reply", s.kill_to_next_reply);
   line(out, "  (NumPy, scikit-learn and a model of %.0f MiB)", mib(s.model_bytes));
   if (!s.memory) return;
@@ -129,6 +130,7 @@ void verdict_rows(std::string& out, const Figures& f) {
     if (std::isnan(v.value)) continue;
     const char* sign = v.better == Verdict::Better::lower ? "<=" : ">=";
     const auto limit = [&](double at) {
+      if (std::isnan(at)) return std::string();
       return std::string(sign) + " " + shown(at, at < 10 ? 2 : 0) + (v.reaches(at) ? " reached" : " not");
     };
     line(out, "  %-32s %10s %10s   %-16s %-16s", v.title.c_str(), shown(v.value, v.value < 100 ? 2 : 0).c_str(),

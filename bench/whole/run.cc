@@ -35,7 +35,7 @@ constexpr std::size_t kFlowWindow = 256;
 constexpr std::size_t kWakeTripsPerRound = 20;
 constexpr std::size_t kPeerTripsPerRound = 100;
 constexpr std::size_t kQuickKills = 20, kQuickKills1gb = 2;
-constexpr std::size_t kQuickForks = 20, kQuickExecs = 3;
+constexpr std::size_t kQuickForks = 20, kQuickBursts = 3, kQuickExecs = 3;
 
 struct Budgets {
   milliseconds trips, interfaces, large, flow, wake, peers, peers_unpinned, load;
@@ -324,6 +324,7 @@ class Bench {
     StartSettings starting{.python = settings_.python};
     if (settings_.length == Length::quick) {
       starting.forks = kQuickForks;
+      starting.bursts = kQuickBursts;
       starting.execs = settings_.only.empty() ? 0 : kQuickExecs;  // a quick run of everything has no time for more
       if (settings_.only.empty()) starting.predictions = 0;
     }

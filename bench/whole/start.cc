@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <mutex>
 #include <set>
+#include <thread>
 #include <utility>
 
 #include "bench/whole/call.h"
@@ -28,6 +29,9 @@ using std::chrono::seconds;
 constexpr seconds kStartLimit{60};
 constexpr minutes kUseLimit{20};
 constexpr unsigned kManyWorkers = 8;
+constexpr unsigned kBurstBase = 2, kBurstCalls = 4 * kBurstBase;
+constexpr double kBusySeconds = 0.3;  // each call of a burst
+constexpr std::chrono::milliseconds kBurstLinger{50};
 constexpr int kUseAttempts = 5;  // until each worker has had a call
 constexpr const char* kModelVariable = "SAMOVAR_BENCH_MODEL";
 
@@ -99,6 +103,7 @@ class Measuring {
 
   Start run() {
     keep("fork to ready", forks());
+    keep("burst", bursts());
     if (settings_.execs > 0) keep("exec to ready", execs());
     if (settings_.predictions > 0) keep("memory", memory());
     return std::move(figures_);
@@ -109,11 +114,13 @@ class Measuring {
     if (!outcome) figures_.failures.push_back(std::string(figure) + ": " + outcome.error());
   }
 
-  Made<Pool> start(WorkerStart worker_start, unsigned workers) {
+  Made<Pool> start(WorkerStart worker_start, unsigned workers, unsigned max_overflow = 0) {
     auto pool = start_pool({.python = settings_.python,
                             .module = "model.py",
                             .workers = workers,
                             .worker_start = worker_start,
+                            .max_overflow = max_overflow,
+                            .overflow_linger = kBurstLinger,
                             .on_event = births_.hook(),
                             .log = [](LogLevel, std::string_view) {}});
     births_.forget();
@@ -164,6 +171,44 @@ class Measuring {
       if (Outcome called = kill_and_call(*pool); !called) return called;
     }
     return {};
+  }
+
+  Outcome bursts() {
+    auto pool = start(WorkerStart::nursery, kBurstBase, kBurstCalls - kBurstBase);
+    if (!pool) return tl::unexpected(pool.error());
+    for (std::size_t i = 0; i < settings_.bursts; ++i) {
+      if (Outcome answered = burst(*pool); !answered) return answered;
+    }
+    return {};
+  }
+
+  Outcome burst(Pool& pool) {
+    if (!wait_for_base(pool)) return tl::unexpected(std::string("the overflow workers of the last burst do not leave"));
+    std::set<std::int64_t> base;
+    for (const ProcessStats& process : pool.processes()) base.insert(process.pid);
+    std::vector<Payload> each;
+    for (unsigned i = 0; i < kBurstCalls; ++i) each.push_back(value(Value(kBusySeconds)));
+    const std::int64_t begin_ns = ipc::now_ns();
+    std::int64_t last_ns = 0;
+    for (const Result<Reply>& reply : pool.call_many("begin", each, {.timeout = kStartLimit})) {
+      if (!reply) return tl::unexpected(reply.error().to_string());
+      const Result<Value> said = reply->value();
+      const auto* began = said ? said->as_list() : nullptr;
+      if (!began || began->size() != 2) return tl::unexpected(std::string("the method begin returned something else"));
+      if (!base.contains((*began)[1].as_int().value_or(0))) last_ns = std::max(last_ns, (*began)[0].as_int().value_or(0));
+    }
+    if (last_ns == 0) return tl::unexpected(std::string("no overflow worker had a call"));
+    figures_.burst_ready.add(last_ns - begin_ns - pool.options().overflow_after.count());
+    return {};
+  }
+
+  static bool wait_for_base(const Pool& pool) {
+    const std::int64_t until_ns = ipc::in(std::chrono::nanoseconds(kStartLimit).count());
+    while (pool.stats().workers_ready != kBurstBase) {
+      if (ipc::now_ns() >= until_ns) return false;
+      std::this_thread::sleep_for(kBurstLinger);
+    }
+    return true;
   }
 
   Outcome execs() {

@@ -42,6 +42,7 @@ KEYS = {
     "wedge_detect_ns",
     "fork_ready_ns",
     "exec_ready_ns",
+    "burst_ready_ns",
     "memory_ratio_8_over_1",
 }
 
@@ -138,6 +139,7 @@ def test_start_is_measured_with_a_model() -> None:
     assert figures["fork_ready_ns"]["p50"] < figures["exec_ready_ns"]["p50"]
     assert figures["kill_to_next_reply_ns"] == figures["start"]["kill_to_next_reply_ns"]
     assert 80e6 < figures["start"]["model_bytes"] < 160e6
+    assert 0 < figures["burst_ready_ns"] < 10e9
     assert 1 < figures["memory_ratio_8_over_1"] < 4
     assert figures["verdicts"]["fork_ready_p50_ms"]["bar"] == 10
     assert figures["kill_to_error_ns"]["p50"] is None
