@@ -7,11 +7,17 @@
 namespace samovar::ipc {
 
 SpanAllocator::SpanAllocator(std::uint32_t granules)
-    : granules_(granules), tags_(static_cast<Tag*>(std::calloc(granules, sizeof(Tag)))) {
-  if (!tags_) throw std::bad_alloc();
+    : granules_(granules), tags_(map_tags(granules)) {
   for (auto& row : heads_) row.fill(kNone);
   set(0, granules, kNone);
   insert(0);
+}
+
+std::unique_ptr<SpanAllocator::Tag[], SpanAllocator::Unmap> SpanAllocator::map_tags(std::uint32_t count) {
+  const std::size_t bytes = count * sizeof(Tag);
+  void* tags = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (tags == MAP_FAILED) throw std::bad_alloc();
+  return {static_cast<Tag*>(tags), Unmap{bytes}};
 }
 
 // Sizes below 16 have a class each; above, a power of two is divided into 16.

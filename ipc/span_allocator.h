@@ -7,10 +7,11 @@
 // the list of its size class, and a class's bit is set if and only if its list has one.
 #pragma once
 
+#include <sys/mman.h>
+
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
 #include <optional>
 
@@ -72,10 +73,12 @@ class SpanAllocator {
     int second;
   };
 
-  struct Free {
-    void operator()(Tag* tags) const { std::free(tags); }
+  struct Unmap {
+    std::size_t bytes;
+    void operator()(Tag* tags) const { munmap(tags, bytes); }
   };
 
+  static std::unique_ptr<Tag[], Unmap> map_tags(std::uint32_t count);
   static Class class_of(std::uint32_t count);
   static std::uint32_t rounded_up(std::uint32_t count);
   std::uint32_t find(std::uint32_t count) const;
@@ -87,7 +90,7 @@ class SpanAllocator {
   std::uint32_t granules_;
   std::uint32_t in_use_ = 0;
   std::uint32_t last_ = 0;  // where the last span begins
-  std::unique_ptr<Tag[], Free> tags_;
+  std::unique_ptr<Tag[], Unmap> tags_;  // of its own mapping: calloc() may take, and clear, a used piece of the heap
   std::uint32_t first_bits_ = 0;
   std::array<std::uint32_t, kFirsts> second_bits_{};
   std::array<std::array<std::uint32_t, kSeconds>, kFirsts> heads_;

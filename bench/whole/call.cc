@@ -35,9 +35,13 @@ std::unique_ptr<Contestant> make_call(Pool& pool, pid_t worker, std::size_t payl
 Made<Pool> start_pool(const PoolSettings& settings) {
   Options options;
   options.environment = Environment::ignore;  // what is measured does not depend on it
-  options.module = bench_directory() + "/whole/noop.py";
+  options.module = bench_directory() + "/whole/" + settings.module;
   options.name = "samovar-bench";
   options.workers = settings.workers;
+  options.worker_start = settings.worker_start;
+  options.max_overflow = settings.max_overflow;
+  options.overflow_linger = settings.overflow_linger;
+  options.start_timeout = std::chrono::minutes(5);  // scikit-learn, from a cold disk
   options.restart_intensity = 1'000'000;  // bench recovery kills workers for a living
   options.dispatcher = Dispatcher::caller;
   options.prefetch = settings.prefetch;

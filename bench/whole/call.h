@@ -17,14 +17,18 @@ std::unique_ptr<Contestant> make_call(Pool& pool, pid_t worker, std::size_t payl
 
 struct PoolSettings {
   std::string python;
+  std::string module = "noop.py";  // beside it
   unsigned workers = 1;
+  WorkerStart worker_start = WorkerStart::nursery;
+  unsigned max_overflow = 0;
+  Duration overflow_linger = std::chrono::seconds(10);
   std::uint32_t prefetch = 0;    // 0: the default
   std::vector<int> worker_cpus;  // empty: wherever the kernel likes
   EventHook on_event{};
   LogSink log{};                 // empty: to stderr
 };
 
-// A pool of noop.py, caller dispatch, everything else as it is by default.
+// A pool, caller dispatch, everything else as it is by default.
 Made<Pool> start_pool(const PoolSettings& settings);
 
 // The process of a pool's only worker.

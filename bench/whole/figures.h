@@ -11,6 +11,7 @@
 #include "bench/whole/environment.h"
 #include "bench/whole/idle.h"
 #include "bench/whole/recovery.h"
+#include "bench/whole/start.h"
 #include "bench/whole/throughput.h"
 #include "samovar/options.h"
 
@@ -42,6 +43,7 @@ struct Figures {
   std::vector<PeerFigure> peers;
   Entry call_beside_peers;  // the same as call_64, in rounds between the peers'
   std::optional<Recovery> recovery;
+  std::optional<Start> start;
   std::optional<IdleCost> idle;
   std::chrono::seconds idle_window{0};
 

@@ -90,9 +90,9 @@ Json verdicts_json(const Figures& f) {
     verdicts[v.key] = {{"value", number(v.value, 3)},
                        {"by_rounds", number(v.by_rounds, 3)},
                        {"bar", v.bar},
-                       {"aim", v.aim},
+                       {"aim", number(v.aim, 3)},
                        {"reached", measured ? Json(v.reaches(v.bar)) : Json(nullptr)},
-                       {"aim_reached", measured ? Json(v.reaches(v.aim)) : Json(nullptr)}};
+                       {"aim_reached", measured && !std::isnan(v.aim) ? Json(v.reaches(v.aim)) : Json(nullptr)}};
   }
   return verdicts;
 }
@@ -118,13 +118,27 @@ Json churn_json(const Figures& f) {
           {"window_s", f.churn->window.count()}};
 }
 
-Json quantiles(const Figures& f, Histogram Recovery::* figure) {
+// Of a section's figure; nulls where it was not run.
+template <typename Section>
+Json quantiles(const std::optional<Section>& section, Histogram Section::* figure) {
   const Histogram none;
-  const Histogram& histogram = f.recovery ? (*f.recovery).*figure : none;
+  const Histogram& histogram = section ? (*section).*figure : none;
   return {{"p50", number(histogram.quantile(0.5), 0)},
           {"p99", number(histogram.quantile(0.99), 0)},
           {"max", number(histogram.quantile(1), 0)},
           {"samples", histogram.count()}};
+}
+
+// Without the figures that have keys of their own.
+Json start_json(const Figures& f) {
+  if (!f.start) return nullptr;
+  Json json{{"model_bytes", f.start->model_bytes}, {"kill_to_next_reply_ns", quantiles(f.start, &Start::kill_to_next_reply)}};
+  if (const auto& memory = f.start->memory) {
+    json["memory_1_bytes"] = memory->of_1;
+    json["memory_8_bytes"] = memory->of_8;
+    json["private_bytes_each"] = memory->private_each;
+  }
+  return json;
 }
 
 Json flow_json(const FlowEntry& entry) {
@@ -154,12 +168,18 @@ Json to_json(const Figures& f) {
   json["throughput_per_s"] = number(f.throughput.best(), 0);
   json["floor_throughput_per_s"] = number(f.floor_throughput.best(), 0);
   json["idle_cpu_fraction"] = f.idle ? number(f.idle->cpu_fraction, 6) : Json(nullptr);
-  json["kill_to_death_ns"] = quantiles(f, &Recovery::kill_to_death);
-  json["kill_to_error_ns"] = quantiles(f, &Recovery::kill_to_error);
-  json["kill_to_error_1gb_ns"] = quantiles(f, &Recovery::kill_to_error_1gb);
-  json["kill_to_next_reply_ns"] = quantiles(f, &Recovery::kill_to_next_reply);
+  json["kill_to_death_ns"] = quantiles(f.recovery, &Recovery::kill_to_death);
+  json["kill_to_error_ns"] = quantiles(f.recovery, &Recovery::kill_to_error);
+  json["kill_to_error_1gb_ns"] = quantiles(f.recovery, &Recovery::kill_to_error_1gb);
+  // Two sections have it; that of recovery where both are run. That of start is in "start", too.
+  json["kill_to_next_reply_ns"] = f.start && !f.recovery ? quantiles(f.start, &Start::kill_to_next_reply)
+                                                         : quantiles(f.recovery, &Recovery::kill_to_next_reply);
   json["stop_detect_ns"] = f.recovery && f.recovery->stop_detect ? Json(f.recovery->stop_detect->count()) : Json(nullptr);
   json["wedge_detect_ns"] = f.recovery && f.recovery->wedge_detect ? Json(f.recovery->wedge_detect->count()) : Json(nullptr);
+  json["fork_ready_ns"] = quantiles(f.start, &Start::fork_ready);
+  json["exec_ready_ns"] = quantiles(f.start, &Start::exec_ready);
+  json["burst_ready_ns"] = f.start ? number(f.start->burst_ready.quantile(0.5), 0) : Json(nullptr);
+  json["memory_ratio_8_over_1"] = f.start && f.start->memory ? number(f.start->memory->ratio(), 3) : Json(nullptr);
   json["wake_rtt_ns"] = percentiles(f.parked_call);
   json["futex_floor_rtt_ns"] = percentiles(f.futex_floor);
   json["peers"] = peers_json(f);
@@ -176,6 +196,7 @@ Json to_json(const Figures& f) {
   json["touching_call_ns"] = percentiles(f.touching_call);
   json["touching_here_ns"] = percentiles(f.touching_here);
   json["churn"] = churn_json(f);
+  json["start"] = start_json(f);
   json["echo_lane_rtt_ns"] = percentiles(f.echo_lane);
   json["call_beside_peers_rtt_ns"] = percentiles(f.call_beside_peers);
   json["interfaces"] = {{"call_rtt_ns", percentiles(f.call_beside_interfaces)},

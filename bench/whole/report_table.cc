@@ -87,22 +87,39 @@ void peer_rows(std::string& out, const Figures& f) {
   }
 }
 
+void times_head(std::string& out, const char* title) {
+  line(out, "\n%-28s %9s %9s %9s %9s", title, "p50", "p99", "max", "times");
+}
+
+void times_row(std::string& out, const char* name, const Histogram& h) {
+  if (h.count() == 0) return;
+  line(out, "  %-26s %9s %9s %9s %9llu", name, shown(h.quantile(0.5) / 1e6, 3).c_str(), shown(h.quantile(0.99) / 1e6, 3).c_str(),
+       shown(h.quantile(1) / 1e6, 3).c_str(), static_cast<unsigned long long>(h.count()));
+}
+
 void recovery_rows(std::string& out, const Recovery& r) {
-  line(out, "\n%-28s %9s %9s %9s %9s", "recovery, ms", "p50", "p99", "max", "kills");
-  const auto row = [&](const char* name, const Histogram& h) {
-    if (h.count() == 0) return;
-    line(out, "  %-26s %9s %9s %9s %9llu", name, shown(h.quantile(0.5) / 1e6, 3).c_str(), shown(h.quantile(0.99) / 1e6, 3).c_str(),
-         shown(h.quantile(1) / 1e6, 3).c_str(), static_cast<unsigned long long>(h.count()));
-  };
-  row("SIGKILL, dead by its pidfd", r.kill_to_death);
-  row("SIGKILL, its caller's error", r.kill_to_error);
-  row("the same, with 1 GiB", r.kill_to_error_1gb);
-  row("SIGKILL, the next reply", r.kill_to_next_reply);
+  times_head(out, "recovery, ms");
+  times_row(out, "SIGKILL, dead by its pidfd", r.kill_to_death);
+  times_row(out, "SIGKILL, its caller's error", r.kill_to_error);
+  times_row(out, "the same, with 1 GiB", r.kill_to_error_1gb);
+  times_row(out, "SIGKILL, the next reply", r.kill_to_next_reply);
   const auto suspected = [](const std::optional<std::chrono::nanoseconds>& took) {
     return took ? shown(static_cast<double>(took->count()) / 1e6, 0) + " ms" : std::string("not");
   };
   line(out, "  a stopped worker is suspected after: %s; one that is wedged: %s", suspected(r.stop_detect).c_str(),
        suspected(r.wedge_detect).c_str());
+}
+
+void start_rows(std::string& out, const Start& s) {
+  times_head(out, "start, ms");
+  times_row(out, "fork to ready", s.fork_ready);
+  times_row(out, "exec to ready", s.exec_ready);
+  times_row(out, "burst, overflow at work", s.burst_ready);
+  times_row(out, "SIGKILL, the next reply", s.kill_to_next_reply);
+  line(out, "  (NumPy, scikit-learn and a model of %.0f MiB)", mib(s.model_bytes));
+  if (!s.memory) return;
+  line(out, "  memory of a pool of 1: %.0f MiB; of 8: %.0f MiB, of which %.0f MiB each are private", mib(s.memory->of_1), mib(s.memory->of_8),
+       mib(s.memory->private_each));
 }
 
 void verdict_rows(std::string& out, const Figures& f) {
@@ -113,6 +130,7 @@ void verdict_rows(std::string& out, const Figures& f) {
     if (std::isnan(v.value)) continue;
     const char* sign = v.better == Verdict::Better::lower ? "<=" : ">=";
     const auto limit = [&](double at) {
+      if (std::isnan(at)) return std::string();
       return std::string(sign) + " " + shown(at, at < 10 ? 2 : 0) + (v.reaches(at) ? " reached" : " not");
     };
     line(out, "  %-32s %10s %10s   %-16s %-16s", v.title.c_str(), shown(v.value, v.value < 100 ? 2 : 0).c_str(),
@@ -176,6 +194,7 @@ std::string to_table(const Figures& f) {
          mib(f.churn->resident_end));
   }
   if (f.recovery) recovery_rows(out, *f.recovery);
+  if (f.start) start_rows(out, *f.start);
   if (f.idle) {
     line(out, "\nidle pool of 4 workers, %lld s right after load (%.0f calls/s at %.2f cores)",
          static_cast<long long>(f.idle_window.count()), f.idle->loaded_calls_per_s, f.idle->loaded_cpu_fraction);

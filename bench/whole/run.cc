@@ -14,6 +14,7 @@
 #include "bench/whole/large.h"
 #include "bench/whole/peers.h"
 #include "bench/whole/processes.h"
+#include "bench/whole/start.h"
 #include "bench/whole/wake.h"
 #include "ipc/clock.h"
 #include "samovar/pool.h"
@@ -34,15 +35,16 @@ constexpr std::size_t kFlowWindow = 256;
 constexpr std::size_t kWakeTripsPerRound = 20;
 constexpr std::size_t kPeerTripsPerRound = 100;
 constexpr std::size_t kQuickKills = 20, kQuickKills1gb = 2;
+constexpr std::size_t kQuickForks = 20, kQuickBursts = 3, kQuickExecs = 3;
 
 struct Budgets {
   milliseconds trips, interfaces, large, flow, wake, peers, peers_unpinned, load;
-  seconds churn, recovery, idle;  // of recovery: what it takes where nothing hangs
+  seconds churn, recovery, start, idle;  // of recovery and start: what they take where nothing hangs
 };
 constexpr Budgets kFull{seconds(40), seconds(15), seconds(10),        seconds(15), seconds(25),
-                        seconds(30), seconds(10), milliseconds(2000), seconds(60), seconds(60), seconds(30)};
+                        seconds(30), seconds(10), milliseconds(2000), seconds(60), seconds(60), seconds(60), seconds(30)};
 constexpr Budgets kQuick{seconds(4), seconds(2), seconds(2),        seconds(2), seconds(3),
-                         seconds(3), seconds(1), milliseconds(500), seconds(4), seconds(5), seconds(10)};
+                         seconds(3), seconds(1), milliseconds(500), seconds(4), seconds(5), seconds(8), seconds(10)};
 
 class IgnoredSigpipe {
  public:
@@ -74,6 +76,7 @@ class Bench {
     measure_churning();
     end();  // the pools that are left are measured alone
     measure_recovering();
+    measure_starting();
     measure_idle_pool();
     return {};
   }
@@ -313,6 +316,22 @@ class Bench {
     if (!recovery) return fail("recovery", recovery.error());
     for (const std::string& failure : recovery->failures) fail("recovery", failure);
     figures_.recovery = std::move(*recovery);
+  }
+
+  void measure_starting() {
+    if (!wanted("start")) return;
+    announce("start: workers forked and loaded, their memory", budgets_.start);
+    StartSettings starting{.python = settings_.python};
+    if (settings_.length == Length::quick) {
+      starting.forks = kQuickForks;
+      starting.bursts = kQuickBursts;
+      starting.execs = settings_.only.empty() ? 0 : kQuickExecs;  // a quick run of everything has no time for more
+      if (settings_.only.empty()) starting.predictions = 0;
+    }
+    auto start = measure_start(starting);
+    if (!start) return fail("start", start.error());
+    for (const std::string& failure : start->failures) fail("start", failure);
+    figures_.start = std::move(*start);
   }
 
   void measure_idle_pool() {

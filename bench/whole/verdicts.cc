@@ -78,17 +78,23 @@ std::vector<Verdict> judge(const Figures& f) {
                       .bar = 20,
                       .aim = 30,
                       .better = Verdict::Better::higher});
-  const auto recovery = [&](const char* key, const char* title, Histogram Recovery::* figure, double quantile, double bar, double aim) {
-    verdicts.push_back({.key = key,
-                        .title = title,
-                        .value = f.recovery ? ((*f.recovery).*figure).quantile(quantile) / 1e6 : kNothing,
-                        .by_rounds = kNothing,
-                        .bar = bar,
-                        .aim = aim});
+  const auto alone = [&](const char* key, const char* title, double value, double bar, double aim) {
+    verdicts.push_back({.key = key, .title = title, .value = value, .by_rounds = kNothing, .bar = bar, .aim = aim});
   };
-  recovery("kill_to_error_p50_ms", "SIGKILL to its caller's error, ms", &Recovery::kill_to_error, 0.5, 2, 0.6);
-  recovery("kill_to_error_p99_ms", "the same, p99, ms", &Recovery::kill_to_error, 0.99, 10, 3);
-  recovery("kill_to_next_reply_ms", "SIGKILL to the next reply, ms", &Recovery::kill_to_next_reply, 0.5, 400, 150);
+  const auto recovery = [&](Histogram Recovery::* figure, double quantile) {
+    return f.recovery ? ((*f.recovery).*figure).quantile(quantile) / 1e6 : kNothing;
+  };
+  alone("kill_to_error_p50_ms", "SIGKILL to its caller's error, ms", recovery(&Recovery::kill_to_error, 0.5), 2, 0.6);
+  alone("kill_to_error_p99_ms", "the same, p99, ms", recovery(&Recovery::kill_to_error, 0.99), 10, 3);
+  alone("kill_to_next_reply_ms", "SIGKILL to the next reply, ms", recovery(&Recovery::kill_to_next_reply, 0.5), 400, 150);
+  const auto start = [&](Histogram Start::* figure, double quantile) {
+    return f.start ? ((*f.start).*figure).quantile(quantile) / 1e6 : kNothing;
+  };
+  alone("fork_ready_p50_ms", "fork to ready, ms", start(&Start::fork_ready, 0.5), 10, 5);
+  alone("fork_ready_p99_ms", "the same, p99, ms", start(&Start::fork_ready, 0.99), 25, 10);
+  alone("burst_ready_ms", "burst to overflow workers, ms", start(&Start::burst_ready, 0.5), 25, kNothing);
+  alone("model_kill_to_next_reply_ms", "SIGKILL to the next, 100 MB, ms", start(&Start::kill_to_next_reply, 0.5), 30, 10);
+  alone("memory_ratio_8_over_1", "memory of 8 workers / 1", f.start && f.start->memory ? f.start->memory->ratio() : kNothing, 2.0, 1.4);
   verdicts.push_back({.key = "idle_cpu_percent",
                       .title = "CPU of an idle pool of 4, %",
                       .value = f.idle ? f.idle->cpu_fraction * 100 : kNothing,

@@ -7,6 +7,7 @@
 #include "python_ext/native/argument_view.h"
 #include "python_ext/native/context.h"
 #include "python_ext/native/host_link.h"
+#include "python_ext/native/huge_pages.h"
 #include "python_ext/native/nursery_link.h"
 #include "python_ext/native/values.h"
 
@@ -56,6 +57,7 @@ PyMethodDef kMethods[] = {
     {"receive_hello", receive_hello, METH_O, "receive_hello(fd) -> HostLink: wait for the host's first message."},
     {"receive_nursery_hello", receive_nursery_hello, METH_O,
      "receive_nursery_hello(fd) -> NurseryLink: wait for the host's first message to a nursery."},
+    {"collapse_pages", collapse_pages, METH_O, "collapse_pages(seconds) -> int: what is loaded into huge pages; the bytes."},
     {"encode_value", py_encode_value, METH_O, "encode_value(object) -> bytes: as a result of kind `value` goes over the wire."},
     {"decode_value", py_decode_value, METH_O, "decode_value(bytes) -> object: the way back."},
     {nullptr, nullptr, 0, nullptr}};

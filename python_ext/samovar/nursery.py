@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 TASKS = Path("/proc/self/task")
 DESCRIPTORS = Path("/proc/self/fd")
+COLLAPSE_SECONDS_MAX = 1.0
 
 
 def main(arguments: list[str]) -> int:
@@ -42,7 +43,10 @@ def main(arguments: list[str]) -> int:
         warn_of_sockets(open_sockets() - sockets)
         gc.collect()
         gc.freeze()  # a collection in a worker need not touch, and so copy, what was loaded
-    link.ready(names_of_threads())
+        threads = names_of_threads()
+        if not threads:
+            collapse_pages()
+    link.ready(threads)
     child = fork_on_request(link)
     if child is None:
         return Exit.STOPPED
@@ -94,6 +98,13 @@ def become_worker(socket: int, output: int) -> HostLink | Exit:
         link.fail(*failure)
         return Exit.START_FAILED
     return link
+
+
+def collapse_pages() -> None:
+    """So that a fork, and the end of a worker, need not go through the pages of the model one by one."""
+    from samovar import _native
+
+    _native.collapse_pages(COLLAPSE_SECONDS_MAX)
 
 
 @contextlib.contextmanager

@@ -40,6 +40,10 @@ KEYS = {
     "kill_to_next_reply_ns",
     "stop_detect_ns",
     "wedge_detect_ns",
+    "fork_ready_ns",
+    "exec_ready_ns",
+    "burst_ready_ns",
+    "memory_ratio_8_over_1",
 }
 
 
@@ -126,6 +130,19 @@ def test_recovery_is_measured_and_a_section_needs_no_option() -> None:
     assert figures["verdicts"]["kill_to_error_p50_ms"]["bar"] == 2
     assert figures["call_rtt_ns"]["64"]["p50"] is None
     assert figures["idle_cpu_fraction"] is None
+
+
+def test_start_is_measured_with_a_model() -> None:
+    figures = figures_of(bench("start", "--quick", "--json", limit_s=300))
+    for key in ("fork_ready_ns", "exec_ready_ns", "kill_to_next_reply_ns"):
+        check_percentiles(figures[key], ("p50", "p99", "max"), 100_000, 60e9)
+    assert figures["fork_ready_ns"]["p50"] < figures["exec_ready_ns"]["p50"]
+    assert figures["kill_to_next_reply_ns"] == figures["start"]["kill_to_next_reply_ns"]
+    assert 80e6 < figures["start"]["model_bytes"] < 160e6
+    assert 0 < figures["burst_ready_ns"] < 10e9
+    assert 1 < figures["memory_ratio_8_over_1"] < 4
+    assert figures["verdicts"]["fork_ready_p50_ms"]["bar"] == 10
+    assert figures["kill_to_error_ns"]["p50"] is None
 
 
 def test_progress_goes_to_stderr_and_the_table_to_stdout() -> None:
