@@ -6,9 +6,9 @@ The forest is grow_forest.py's, in the file that SAMOVAR_BENCH_MODEL names: to g
 import os
 import pickle
 import random
-import time
 from pathlib import Path
 
+import busy
 import numpy as np
 import samovar
 import sklearn.ensemble  # noqa: F401  (which a service would import at its top, as here)
@@ -45,12 +45,7 @@ def use(times):
     return os.getpid()
 
 
-@samovar.method
-def begin(seconds):
-    """Is busy for some time, and says when it began to be: CLOCK_MONOTONIC, ns, and in which process."""
-    began = time.monotonic_ns()
-    time.sleep(seconds)
-    return [began, os.getpid()]
+begin = samovar.method(busy.begin)
 
 
 def resident():

@@ -6,6 +6,7 @@ import platform
 import zlib
 from pathlib import Path
 
+import busy
 import samovar
 
 
@@ -32,6 +33,9 @@ def pid():
 @samovar.method
 def python_version():
     return platform.python_version()
+
+
+begin = samovar.method(busy.begin)
 
 
 # --- what `samovar bench recovery` does harm to ---------------------------------------------------------------------------

@@ -179,6 +179,7 @@ Json to_json(const Figures& f) {
   json["fork_ready_ns"] = quantiles(f.start, &Start::fork_ready);
   json["exec_ready_ns"] = quantiles(f.start, &Start::exec_ready);
   json["burst_ready_ns"] = f.start ? number(f.start->burst_ready.quantile(0.5), 0) : Json(nullptr);
+  json["model_burst_ready_ns"] = f.start ? number(f.start->model_burst_ready.quantile(0.5), 0) : Json(nullptr);
   json["memory_ratio_8_over_1"] = f.start && f.start->memory ? number(f.start->memory->ratio(), 3) : Json(nullptr);
   json["wake_rtt_ns"] = percentiles(f.parked_call);
   json["futex_floor_rtt_ns"] = percentiles(f.futex_floor);

@@ -114,9 +114,10 @@ void start_rows(std::string& out, const Start& s) {
   times_head(out, "start, ms");
   times_row(out, "fork to ready", s.fork_ready);
   times_row(out, "exec to ready", s.exec_ready);
-  times_row(out, "burst, overflow at work", s.burst_ready);
+  times_row(out, "burst, a light module", s.burst_ready);
+  times_row(out, "burst, overflow at work", s.model_burst_ready);
   times_row(out, "SIGKILL, the next reply", s.kill_to_next_reply);
-  line(out, "  (NumPy, scikit-learn and a model of %.0f MiB)", mib(s.model_bytes));
+  line(out, "  (but for the light one: NumPy, scikit-learn and a model of %.0f MiB)", mib(s.model_bytes));
   if (!s.memory) return;
   line(out, "  memory of a pool of 1: %.0f MiB; of 8: %.0f MiB, of which %.0f MiB each are private", mib(s.memory->of_1), mib(s.memory->of_8),
        mib(s.memory->private_each));

@@ -103,7 +103,8 @@ class Measuring {
 
   Start run() {
     keep("fork to ready", forks());
-    keep("burst", bursts());
+    keep("burst", bursts("noop.py", figures_.burst_ready));
+    keep("burst with the model", bursts("model.py", figures_.model_burst_ready));
     if (settings_.execs > 0) keep("exec to ready", execs());
     if (settings_.predictions > 0) keep("memory", memory());
     return std::move(figures_);
@@ -114,9 +115,9 @@ class Measuring {
     if (!outcome) figures_.failures.push_back(std::string(figure) + ": " + outcome.error());
   }
 
-  Made<Pool> start(WorkerStart worker_start, unsigned workers, unsigned max_overflow = 0) {
+  Made<Pool> start(WorkerStart worker_start, unsigned workers, unsigned max_overflow = 0, const char* module = "model.py") {
     auto pool = start_pool({.python = settings_.python,
-                            .module = "model.py",
+                            .module = module,
                             .workers = workers,
                             .worker_start = worker_start,
                             .max_overflow = max_overflow,
@@ -173,16 +174,16 @@ class Measuring {
     return {};
   }
 
-  Outcome bursts() {
-    auto pool = start(WorkerStart::nursery, kBurstBase, kBurstCalls - kBurstBase);
+  Outcome bursts(const char* module, Histogram& took) {
+    auto pool = start(WorkerStart::nursery, kBurstBase, kBurstCalls - kBurstBase, module);
     if (!pool) return tl::unexpected(pool.error());
     for (std::size_t i = 0; i < settings_.bursts; ++i) {
-      if (Outcome answered = burst(*pool); !answered) return answered;
+      if (Outcome answered = burst(*pool, took); !answered) return answered;
     }
     return {};
   }
 
-  Outcome burst(Pool& pool) {
+  Outcome burst(Pool& pool, Histogram& took) {
     if (!wait_for_base(pool)) return tl::unexpected(std::string("the overflow workers of the last burst do not leave"));
     std::set<std::int64_t> base;
     for (const ProcessStats& process : pool.processes()) base.insert(process.pid);
@@ -198,7 +199,7 @@ class Measuring {
       if (!base.contains((*began)[1].as_int().value_or(0))) last_ns = std::max(last_ns, (*began)[0].as_int().value_or(0));
     }
     if (last_ns == 0) return tl::unexpected(std::string("no overflow worker had a call"));
-    figures_.burst_ready.add(last_ns - begin_ns - pool.options().overflow_after.count());
+    took.add(last_ns - begin_ns - pool.options().overflow_after.count());
     return {};
   }
 

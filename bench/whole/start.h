@@ -25,7 +25,8 @@ struct Start {
   Histogram fork_ready;          // request to the nursery -> its ping is answered, ns; each worker then answered a call, too
   Histogram exec_ready;          // the same with worker_start = exec: spawn to ping
   Histogram kill_to_next_reply;  // SIGKILL of the only worker, which rests, to the reply of a call made at once
-  Histogram burst_ready;         // a burst of 8 calls on 2 workers, to when the last of 6 overflow workers begins one, less overflow_after
+  Histogram burst_ready;         // a burst of 8 calls on 2 workers, to when the last of 6 overflow workers begins one, less overflow_after; a light module
+  Histogram model_burst_ready;   // the same with model.py
   struct Memory {
     std::uint64_t of_1 = 0, of_8 = 0;      // sum of PSS of the workers and their nursery, bytes
     std::uint64_t private_each = 0;        // of the 8: the mean of what nobody shares

@@ -93,6 +93,7 @@ std::vector<Verdict> judge(const Figures& f) {
   alone("fork_ready_p50_ms", "fork to ready, ms", start(&Start::fork_ready, 0.5), 10, 5);
   alone("fork_ready_p99_ms", "the same, p99, ms", start(&Start::fork_ready, 0.99), 25, 10);
   alone("burst_ready_ms", "burst to overflow workers, ms", start(&Start::burst_ready, 0.5), 25, kNothing);
+  alone("model_burst_ready_ms", "the same, 100 MB, ms", start(&Start::model_burst_ready, 0.5), 25, kNothing);
   alone("model_kill_to_next_reply_ms", "SIGKILL to the next, 100 MB, ms", start(&Start::kill_to_next_reply, 0.5), 30, 10);
   alone("memory_ratio_8_over_1", "memory of 8 workers / 1", f.start && f.start->memory ? f.start->memory->ratio() : kNothing, 2.0, 1.4);
   verdicts.push_back({.key = "idle_cpu_percent",

@@ -43,6 +43,7 @@ KEYS = {
     "fork_ready_ns",
     "exec_ready_ns",
     "burst_ready_ns",
+    "model_burst_ready_ns",
     "memory_ratio_8_over_1",
 }
 
