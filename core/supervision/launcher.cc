@@ -20,12 +20,17 @@ namespace {
 
 tl::unexpected<Error> failed(const ipc::SystemError& error) { return tl::unexpected(start_refused(error, "starting a worker")); }
 
-// The reading end, non-blocking, and the writing one.
-ipc::SystemResult<std::pair<ipc::UniqueFd, ipc::UniqueFd>> output_pipe() {
-  int fds[2];
-  if (pipe2(fds, O_CLOEXEC) != 0) return ipc::system_error("pipe2");
-  fcntl(fds[0], F_SETFL, O_NONBLOCK);
-  return std::pair(ipc::UniqueFd(fds[0]), ipc::UniqueFd(fds[1]));
+// Two pairs: the process's ends are returned, ours are left in `socket` and `output_fd`, non-blocking (each end has its own flags).
+Result<ProcessEnds> make_ends(std::optional<ipc::ControlSocket>& socket, ipc::UniqueFd& output_fd) {
+  auto sockets = ipc::ControlSocket::pair();
+  if (!sockets) return failed(sockets.error());
+  int pipe_fds[2];
+  if (pipe2(pipe_fds, O_CLOEXEC) != 0) return failed(ipc::system_error("pipe2").value());
+  output_fd = ipc::UniqueFd(pipe_fds[0]);
+  socket = std::move(sockets->first);
+  fcntl(output_fd.get(), F_SETFL, O_NONBLOCK);
+  fcntl(socket->fd(), F_SETFL, O_NONBLOCK);
+  return ProcessEnds{std::move(sockets->second), ipc::UniqueFd(pipe_fds[1])};
 }
 
 }  // namespace
@@ -45,7 +50,7 @@ Result<void> Launcher::check() const {
 }
 
 Result<void> Launcher::launch(unsigned worker, Incarnation& made) const {
-  Result<WorkerEnds> ends = prepare(worker, made);
+  Result<ProcessEnds> ends = prepare(worker, made);
   if (!ends) return tl::unexpected(std::move(ends.error()));
   auto process = Process::spawn({.argv = plan_.argv("samovar.worker"),
                                  .environment = plan_.environment,
@@ -56,7 +61,7 @@ Result<void> Launcher::launch(unsigned worker, Incarnation& made) const {
   return welcome(worker, made);
 }
 
-Result<WorkerEnds> Launcher::prepare(unsigned worker, Incarnation& made) const {
+Result<ProcessEnds> Launcher::prepare(unsigned worker, Incarnation& made) const {
   const std::uint64_t number = incarnations_.fetch_add(1, std::memory_order_relaxed) + 1;
   made = Incarnation{.number = number, .node = place_of(placement_, worker).node};
 
@@ -68,15 +73,8 @@ Result<WorkerEnds> Launcher::prepare(unsigned worker, Incarnation& made) const {
                                        .memory_node = arena_.unbound() ? ipc::kAnyNode : made.node});
   if (!channel) return failed(channel.error());
   made.channel = std::move(*channel);
-  auto sockets = ipc::ControlSocket::pair();
-  if (!sockets) return failed(sockets.error());
-  auto pipe = output_pipe();
-  if (!pipe) return failed(pipe.error());
-  made.output_fd = std::move(pipe->first);
-  made.socket = std::move(sockets->first);
-  fcntl(made.socket->fd(), F_SETFL, O_NONBLOCK);  // ours alone: each end has its own flags
   made.spawned_ns = ipc::now_ns();
-  return WorkerEnds{std::move(sockets->second), std::move(pipe->second)};
+  return make_ends(made.socket, made.output_fd);
 }
 
 Result<void> Launcher::welcome(unsigned worker, Incarnation& made) const {
@@ -101,19 +99,14 @@ Result<void> Launcher::welcome(unsigned worker, Incarnation& made) const {
 }
 
 Result<void> Launcher::launch_nursery(Nursery::Life& made) const {
-  auto sockets = ipc::ControlSocket::pair();
-  if (!sockets) return failed(sockets.error());
-  auto pipe = output_pipe();
-  if (!pipe) return failed(pipe.error());
+  Result<ProcessEnds> ends = make_ends(made.socket, made.output_fd);
+  if (!ends) return tl::unexpected(std::move(ends.error()));
   auto process = Process::spawn({.argv = plan_.argv("samovar.nursery"),
                                  .environment = plan_.environment,
-                                 .socket = sockets->second.fd(),
-                                 .output = pipe->second.get()});
+                                 .socket = ends->socket.fd(),
+                                 .output = ends->output.get()});
   if (!process) return failed(process.error());
   made.process = std::move(*process);
-  made.output_fd = std::move(pipe->first);
-  made.socket = std::move(sockets->first);
-  fcntl(made.socket->fd(), F_SETFL, O_NONBLOCK);
   made.spawned_ns = ipc::now_ns();
   if (Result<void> limited = limit_nursery(made.process.pid(), options_); !limited) return limited;
   const int fds[] = {host_process_.get()};

@@ -32,8 +32,8 @@ struct Incarnation {
   int node = ipc::kAnyNode;  // that it runs on, where the plan says
 };
 
-// What the process of a worker has at its start.
-struct WorkerEnds {
+// What a process of ours has at its start.
+struct ProcessEnds {
   ipc::ControlSocket socket;
   ipc::UniqueFd output;
 };
@@ -52,7 +52,7 @@ class Launcher {
 
   // The same in two steps, for a worker that a nursery forks in between: all but the process, which gets the ends; and then, with the
   // process, what is done to it from outside and its Hello.
-  Result<WorkerEnds> prepare(unsigned worker, Incarnation& made) const;
+  Result<ProcessEnds> prepare(unsigned worker, Incarnation& made) const;
   Result<void> welcome(unsigned worker, Incarnation& made) const;
 
   // As launch(): a nursery, which loads the module.

@@ -127,7 +127,7 @@ void Supervisor::greet_nursery(Nursery& nursery, const ipc::NurseryReady& ready)
 void Supervisor::fork_worker(std::size_t index, std::shared_ptr<Nursery> nursery) {
   Worker& worker = workers_[index];
   worker.generation = nursery->generation();
-  Result<WorkerEnds> ends = launcher_.prepare(worker.seat, worker.life);
+  Result<ProcessEnds> ends = launcher_.prepare(worker.seat, worker.life);
   if (!ends) return start_failed(index, std::move(ends.error()));
   if (!nursery->fork(worker.life.number, ends->socket.fd(), ends->output.get())) {
     return start_failed(index, make_error(Category::system, Code::unsupported_system, nursery->label() + " takes no requests"));
