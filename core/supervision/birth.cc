@@ -70,6 +70,7 @@ void Supervisor::spawn(std::size_t index, unsigned seat, std::shared_ptr<Nursery
   worker.generation = generation_;
   worker.replaces_ns = std::exchange(vacated_ns_[seat], 0);
   worker.oom_kills = oom_kills_.unexplained();
+  worker.waited_ns = waited_ns_;
   if (forks) return fork_worker(index, std::move(forks));
   Result<void> launched = launcher_.launch(seat, worker.life);
   if (!worker.life.process) return start_failed(index, std::move(launched.error()));

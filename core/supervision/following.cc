@@ -117,7 +117,7 @@ std::optional<unsigned> Supervisor::vacant_overflow_seat() const {
 void Supervisor::overflow_started(std::size_t index) {
   counters_.overflow_started.add();
   Event started = event(EventKind::overflow_started, index, label(index) + " starts beyond the base of " + std::to_string(seats_) + ": calls wait");
-  started.took = std::chrono::nanoseconds(waited_ns_);
+  started.took = std::chrono::nanoseconds(workers_[index].waited_ns);
   events_.tell(std::move(started));
 }
 

@@ -91,6 +91,7 @@ class Supervisor {
     std::shared_ptr<Nursery> nursery;  // that forks it; null: it was started by exec
     unsigned seat = 0;
     std::uint32_t generation = 0;  // of the code: counts reloads
+    std::int64_t waited_ns = 0;    // how long calls had, when it was asked for: of an overflow worker
     std::int64_t replaces_ns = 0;  // when its seat was vacated; 0: nobody had it before
     WorkerOutput output;
     std::vector<ipc::Method> methods;

@@ -53,7 +53,7 @@ Result<void> kill_a_worker(const Demo& demo, const std::vector<int>& expected) {
   std::printf("  %s replies, no call lost, %s answers as before; slowest call %s\n",
               grouped(measured->latency.whole.count()).c_str(), grouped(same).c_str(),
               human_time(static_cast<double>(measured->latency.whole.max())).c_str());
-  std::printf("  %u of %u workers ready, the new one %.1f s after the kill, with its model trained again\n", after.workers_ready,
+  std::printf("  %u of %u workers ready, the new one %.1f s after the kill, forked with the trained model\n", after.workers_ready,
               workers, replaced_s);
   if (same != calls) return tl::unexpected(system_error("answers changed after the kill", 0));
   if (after.workers_ready < workers) return tl::unexpected(system_error("the killed worker was not replaced within 30 s", 0));
