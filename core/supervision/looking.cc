@@ -103,7 +103,10 @@ Diagnosis Supervisor::look_at(std::size_t index, std::int64_t now_ns) {
 
 void Supervisor::note_calls(std::size_t index, std::uint64_t started, std::int64_t now_ns) {
   Worker& worker = workers_[index];
-  if (started != worker.calls_seen || has_calls(index)) worker.last_call_ns = now_ns;
+  const bool is_busy = has_calls(index);
+  // One that was busy at the last look has been so until some moment since: it counts as used until now, never for less than it was.
+  if (started != worker.calls_seen || is_busy || worker.was_busy) worker.last_call_ns = now_ns;
+  worker.was_busy = is_busy;
   worker.calls_seen = started;
 }
 

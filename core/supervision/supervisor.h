@@ -106,7 +106,8 @@ class Supervisor {
     Health suspicion = Health::idle;
     std::string_view condemned_for;     // what it was when its limit passed; empty: it was not condemned
     std::uint64_t calls_seen = 0;       // pulse.started when it was last looked at
-    std::int64_t last_call_ns = 0;      // when that changed last
+    bool was_busy = false;              // when it was last looked at
+    std::int64_t last_call_ns = 0;      // when it was last seen to have, or to have had, one
 
     std::string_view retired_for;       // why it is recycled; empty: it is not
     std::optional<Error> failure;       // why it failed to start, broke off or was condemned

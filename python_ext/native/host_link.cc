@@ -74,12 +74,7 @@ PyObject* guard(PyObject* self, PyObject* forked) {
 }
 
 // fail(reason, type, message, traceback): tells the host that this worker cannot serve.
-PyObject* fail(PyObject* self, PyObject* arguments) {
-  PyObject* text[4];
-  if (!PyArg_ParseTuple(arguments, "UUUU:fail", &text[0], &text[1], &text[2], &text[3])) return nullptr;
-  if (!send(link_of(self).socket, start_failure(text))) return nullptr;
-  Py_RETURN_NONE;
-}
+PyObject* fail(PyObject* self, PyObject* arguments) { return send_start_failed(link_of(self).socket, arguments); }
 
 // [(name, function, wants_ctx, positional_min, positional_max, keyword, signature)] as Python gives it. False with an exception.
 bool read_methods(PyObject* sequence, std::vector<Method>& methods) {
@@ -154,10 +149,7 @@ PyObject* layout_hash(PyObject* self, void*) { return PyLong_FromUnsignedLongLon
 PyObject* incarnation(PyObject* self, void*) { return PyLong_FromUnsignedLongLong(link_of(self).hello.incarnation); }
 PyObject* worker(PyObject* self, void*) { return PyLong_FromUnsignedLong(link_of(self).hello.worker); }
 PyObject* log_level(PyObject* self, void*) { return PyLong_FromUnsignedLong(link_of(self).hello.log_level); }
-PyObject* module_spec(PyObject* self, void*) {
-  const std::string& module = link_of(self).hello.module;
-  return PyUnicode_DecodeFSDefaultAndSize(module.data(), static_cast<Py_ssize_t>(module.size()));
-}
+PyObject* module_name(PyObject* self, void*) { return module_spec(link_of(self).hello.module); }
 
 PyMethodDef kMethods[] = {
     {"guard", guard, METH_O, "guard(forked): map the channel; start the threads that show that this process lives and end it when the host is gone."},
@@ -167,7 +159,7 @@ PyMethodDef kMethods[] = {
 
 PyGetSetDef kProperties[] = {
     {"layout_hash", layout_hash, nullptr, "The host's layout.", nullptr},
-    {"module", module_spec, nullptr, "What to load: \"models\" or \"path/models.py\".", nullptr},
+    {"module", module_name, nullptr, "What to load: \"models\" or \"path/models.py\".", nullptr},
     {"worker", worker, nullptr, "The worker's number.", nullptr},
     {"incarnation", incarnation, nullptr, "The number of this life of the worker.", nullptr},
     {"log_level", log_level, nullptr, "The least that the host logs: 0 debug, 1 info, 2 warning, 3 error.", nullptr},

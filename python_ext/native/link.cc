@@ -64,4 +64,15 @@ ipc::StartFailed start_failure(PyObject* const (&text)[4]) {
   return failed;
 }
 
+PyObject* send_start_failed(const ipc::ControlSocket& socket, PyObject* arguments) {
+  PyObject* text[4];
+  if (!PyArg_ParseTuple(arguments, "UUUU:fail", &text[0], &text[1], &text[2], &text[3])) return nullptr;
+  if (!send(socket, start_failure(text))) return nullptr;
+  Py_RETURN_NONE;
+}
+
+PyObject* module_spec(const std::string& module) {
+  return PyUnicode_DecodeFSDefaultAndSize(module.data(), static_cast<Py_ssize_t>(module.size()));
+}
+
 }  // namespace samovar::python

@@ -5,6 +5,9 @@
 #include <Python.h>
 
 #include <optional>
+#include <span>
+#include <string>
+#include <vector>
 
 #include "ipc/control_socket.h"
 #include "ipc/handshake.h"
@@ -30,5 +33,11 @@ std::optional<FirstMessage> receive_first(PyObject* fd);
 
 // (reason, type, message, traceback), each a str, as what a StartFailed says, cut so that it fits into a datagram.
 ipc::StartFailed start_failure(PyObject* const (&text)[4]);
+
+// fail(reason, type, message, traceback) of either tie: tells the host that this process cannot be what it was started for.
+PyObject* send_start_failed(const ipc::ControlSocket& socket, PyObject* arguments);
+
+// What the host calls the user's module, as a str. A new reference, or null with an exception.
+PyObject* module_spec(const std::string& module);
 
 }  // namespace samovar::python

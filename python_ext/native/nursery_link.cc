@@ -254,12 +254,7 @@ PyObject* next_fork(PyObject* self, PyObject*) {
 // --- the start ---------------------------------------------------------------------------------------------------------------
 
 // fail(reason, type, message, traceback): tells the host that this nursery cannot be one.
-PyObject* fail(PyObject* self, PyObject* arguments) {
-  PyObject* text[4];
-  if (!PyArg_ParseTuple(arguments, "UUUU:fail", &text[0], &text[1], &text[2], &text[3])) return nullptr;
-  if (!send(nursery_of(self).socket, start_failure(text))) return nullptr;
-  Py_RETURN_NONE;
-}
+PyObject* fail(PyObject* self, PyObject* arguments) { return send_start_failed(nursery_of(self).socket, arguments); }
 
 // ready(threads): tells the host that this nursery can fork, or because of which threads it cannot.
 PyObject* ready(PyObject* self, PyObject* threads) {
@@ -284,10 +279,7 @@ void spread_over_nodes(const ipc::NurseryHello& hello) {
 
 PyObject* layout_hash(PyObject* self, void*) { return PyLong_FromUnsignedLongLong(nursery_of(self).hello.layout_hash); }
 PyObject* log_level(PyObject* self, void*) { return PyLong_FromUnsignedLong(nursery_of(self).hello.log_level); }
-PyObject* module_spec(PyObject* self, void*) {
-  const std::string& module = nursery_of(self).hello.module;
-  return PyUnicode_DecodeFSDefaultAndSize(module.data(), static_cast<Py_ssize_t>(module.size()));
-}
+PyObject* module_name(PyObject* self, void*) { return module_spec(nursery_of(self).hello.module); }
 
 PyMethodDef kMethods[] = {
     {"watch_host", watch_host, METH_O, "watch_host(bool): whether user code runs, and the host's death has to be looked for."},
@@ -301,7 +293,7 @@ PyMethodDef kMethods[] = {
 
 PyGetSetDef kProperties[] = {
     {"layout_hash", layout_hash, nullptr, "The host's layout.", nullptr},
-    {"module", module_spec, nullptr, "What to load: \"models\" or \"path/models.py\".", nullptr},
+    {"module", module_name, nullptr, "What to load: \"models\" or \"path/models.py\".", nullptr},
     {"log_level", log_level, nullptr, "The least that the host logs: 0 debug, 1 info, 2 warning, 3 error.", nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
