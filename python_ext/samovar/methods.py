@@ -132,10 +132,10 @@ def before_fork(function: F) -> F:
 
 
 def after_fork(function: F) -> F:
-    """Call a function without arguments in each forked worker, before its first call.
+    """Call a function without arguments in each worker, before its first call.
 
     For what processes must not share: connections, open files, seeds of random generators, threads. (Those of `random` and
-    `numpy.random` are seeded anew without it.) A worker that was not forked does not call it.
+    `numpy.random` are seeded anew without it.) A worker that was not forked calls it after its preload hooks.
     """
     registry.after_fork.add(function)
     return function

@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> int:
     name_process("samovar-worker")
     link.guard(False)
     log.install(link.log_level)
-    if failure := load(link.module):
+    if failure := load(link.module) or run_hooks(registry.after_fork, link.module):
         link.fail(*failure)
         return Exit.START_FAILED
     return serve(link)

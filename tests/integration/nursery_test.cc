@@ -196,6 +196,7 @@ TEST_F(Nurseries, beside_threads_do_not_fork_and_workers_are_started_by_exec) {
   const Pids found = pids(pool);
   EXPECT_EQ(found.parent, getpid());
   EXPECT_EQ(found.loaded_by, found.worker);
+  EXPECT_EQ(value_of(pool.call("hooks")).as_list()->size(), 2u) << "preload and after_fork, which may be what connects";
   ASSERT_EQ(happenings.count(EventKind::nursery_threads), 1u);
   const Event told = happenings.of(EventKind::nursery_threads)[0];
   EXPECT_EQ(told.count, 1u);
