@@ -29,8 +29,10 @@ enum class Kind : std::uint8_t {
   text = 2,       // UTF-8
   value = 3,      // one FlexBuffers value, see VALUES.md
   arguments = 4,  // a FlexBuffers vector, spread to positional parameters; requests only
+  tensor = 5,     // one or more tensors and their header, see TENSORS.md
+  flatbuffer = 6, // a FlatBuffer of the user's own schema
 };
-inline constexpr std::uint8_t kKindMax = 4;
+inline constexpr std::uint8_t kKindMax = 6;
 
 enum RequestFlag : std::uint8_t {
   kRequestTimed = 1,      // the response tells the time in the handler

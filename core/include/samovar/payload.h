@@ -22,6 +22,8 @@ enum class PayloadKind : std::uint8_t {
   text,       // a str
   value,      // None, bool, int, float, str, bytes, list, dict
   arguments,  // a list of values, spread to the method's positional parameters
+  tensor,     // one or more tensors
+  flatbuffer, // a FlatBuffer of a schema of your own
 };
 
 class Payload {
