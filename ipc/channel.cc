@@ -40,10 +40,11 @@ const char* check(const ChannelOptions& options) {
 
 SystemResult<std::unique_ptr<HostEnd>> HostEnd::create(const ChannelOptions& options) {
   const std::string name = options.name;
-  const std::uint64_t bytes = segment_bytes(options.lane_bytes);
-  auto host_fd = create_memfd((name + "-host").c_str(), bytes);
+  const std::uint64_t host_bytes = host_segment_bytes(options.lane_bytes);
+  const std::uint64_t worker_bytes = worker_segment_bytes(options.lane_bytes);
+  auto host_fd = create_memfd((name + "-host").c_str(), host_bytes);
   if (!host_fd) return tl::unexpected(host_fd.error());
-  auto worker_fd = create_memfd((name + "-worker").c_str(), bytes);
+  auto worker_fd = create_memfd((name + "-worker").c_str(), worker_bytes);
   if (!worker_fd) return tl::unexpected(worker_fd.error());
   auto arena_fd = create_memfd((name + "-responses").c_str(), options.response_arena_bytes);
   if (!arena_fd) return tl::unexpected(arena_fd.error());
@@ -51,13 +52,13 @@ SystemResult<std::unique_ptr<HostEnd>> HostEnd::create(const ChannelOptions& opt
   // Whoever touches a page of these first, host or worker, gets it from the worker's node: both poll the lanes, but the worker also
   // reads its arguments there, and a response arena is its own.
   const OnNode on{options.memory_node};
-  auto host = Segment::map(*host_fd, bytes, Access::read_write, Populate::yes, on);
+  auto host = Segment::map(*host_fd, host_bytes, Access::read_write, Populate::yes, on);
   if (!host) return tl::unexpected(host.error());
   if (auto sealed = seal_future_write(*host_fd); !sealed) return tl::unexpected(sealed.error());
   for (const UniqueFd* fd : {&*host_fd, &*worker_fd, &*arena_fd}) {
     if (auto sealed = seal_seals(*fd); !sealed) return tl::unexpected(sealed.error());
   }
-  auto worker = Segment::map(*worker_fd, bytes, Access::read_only, Populate::yes, on);
+  auto worker = Segment::map(*worker_fd, worker_bytes, Access::read_only, Populate::yes, on);
   if (!worker) return tl::unexpected(worker.error());
   auto arena = Segment::map(*arena_fd, options.response_arena_bytes, Access::read_only, Populate::no, on);
   if (!arena) return tl::unexpected(arena.error());
@@ -73,6 +74,8 @@ HostEnd::HostEnd(const ChannelOptions& options, Parts parts)
     : requests(parts.host_segment.data() + kPageBytes, options.lane_bytes, worker_page(parts.worker_segment.data())->requests_consumed),
       responses(parts.worker_segment.data() + kPageBytes, options.lane_bytes, message_bytes(options.payload_bytes_max),
                 host_page(parts.host_segment.data())->responses_consumed),
+      notes(parts.host_segment.data() + note_lane_at(options.lane_bytes), options.lane_bytes,
+            worker_page(parts.worker_segment.data())->notes_consumed),
       request_releases(parts.worker_segment.data() + release_ring_at(options.lane_bytes),
                        worker_page(parts.worker_segment.data())->blocks_released),
       options_(options),
@@ -151,10 +154,9 @@ SystemResult<std::unique_ptr<WorkerEnd>> WorkerEnd::attach(const Hello& hello, s
     errno = EPROTO;
     return system_error("Hello from the host");
   }
-  const std::uint64_t bytes = segment_bytes(options.lane_bytes);
-  auto host = Segment::map(fds[kFdHostSegment], bytes, Access::read_only);
+  auto host = Segment::map(fds[kFdHostSegment], host_segment_bytes(options.lane_bytes), Access::read_only);
   if (!host) return tl::unexpected(host.error());
-  auto worker = Segment::map(fds[kFdWorkerSegment], bytes, Access::read_write);
+  auto worker = Segment::map(fds[kFdWorkerSegment], worker_segment_bytes(options.lane_bytes), Access::read_write);
   if (!worker) return tl::unexpected(worker.error());
   SystemResult<Segment> requests;
   if (has_request_arena) requests = Segment::map(fds[kFdRequestArena], hello.request_arena_bytes, Access::read_only, Populate::no);
@@ -183,6 +185,8 @@ WorkerEnd::WorkerEnd(const ChannelOptions& options, std::int64_t spin_max_ns, co
       worker_page_(worker_page(memory.worker)),
       request_lane_(memory.host + kPageBytes),
       requests_(request_lane_, options.lane_bytes, message_bytes(options.payload_bytes_max), worker_page_->requests_consumed),
+      notes_(memory.host + note_lane_at(options.lane_bytes), options.lane_bytes, message_bytes(options.payload_bytes_max),
+             worker_page_->notes_consumed),
       responses_(memory.worker + kPageBytes, options.lane_bytes, host_page_->responses_consumed),
       response_releases_(memory.host + release_ring_at(options.lane_bytes), host_page_->blocks_released),
       argument_releases_(memory.worker + release_ring_at(options.lane_bytes), worker_page_->blocks_released),
@@ -194,6 +198,24 @@ Peek WorkerEnd::peek(Request& out) {
   const Peek peek = requests_.peek();
   if (peek != Peek::record) return peek;
   return read_request({requests_.message(), requests_.size()}, out) ? Peek::record : Peek::broken;
+}
+
+Peek WorkerEnd::peek_note(Note& out) {
+  const Peek peek = notes_.peek();
+  if (peek != Peek::record) return peek;
+  return read_note({notes_.message(), notes_.size()}, out) ? Peek::record : Peek::broken;
+}
+
+void WorkerEnd::pop_note() {
+  notes_.pop();
+  notes_.publish_consumed();
+}
+
+void WorkerEnd::wait_for_note(std::int64_t deadline_ns) {
+  const auto look = [this] { return has_note() || stopping() || requests_.revoked(); };
+  if (spin_.spin(look, [] { return true; })) return;
+  ipc::park(host_page_->doorbell, worker_page_->asleep, deadline_ns, look);
+  spin_.slept();
 }
 
 bool WorkerEnd::start(const Request& request) {
@@ -272,8 +294,12 @@ void WorkerEnd::wait_for_room(std::uint32_t payload_bytes) {
 
 void WorkerEnd::finish() {
   // Consumed first: a host that has taken the response finds the room of its request free.
-  requests_.pop();
-  requests_.publish_consumed();
+  pass();
+  give_back();
+  publish();
+}
+
+void WorkerEnd::publish() {
   responses_.publish();
   store_load_fence();  // FENCE: pairs with the host's between its `asleep` and its last look at this lane.
   if (host_page_->asleep.load(std::memory_order_relaxed) != 0) {

@@ -65,6 +65,7 @@ class HostEnd {
 
   LaneWriter requests;
   LaneReader responses;
+  LaneWriter notes;                 // to calls that run
   ReleaseReader request_releases;  // ids of calls whose argument's block the worker kept and no longer views
 
   // The response arena, as the worker writes it: what it says may change, its bounds cannot.
@@ -160,12 +161,27 @@ class WorkerEnd {
   // Whether the running request has been revoked: its caller no longer waits.
   const std::atomic<std::uint64_t>* current_word() const { return requests_.current_word(); }
 
+  // The next note, without waiting; `out.payload` points into the lane until pop_note(). broken: as peek().
+  bool has_note() const { return notes_.has_record(); }
+  Peek peek_note(Note& out);
+  void pop_note();
+
+  // Waits until there is a note, stop is asked for, the running request is revoked, or `deadline_ns`. May return early. Blocks.
+  void wait_for_note(std::int64_t deadline_ns);
+
   // Room for a response, or null while the lane is full and the host lives: wait_for_room() then. Published by finish().
   std::byte* try_claim(std::uint32_t payload_bytes) { return responses_.try_claim(message_bytes(payload_bytes)); }
   void wait_for_room(std::uint32_t payload_bytes);
 
   // Gives the request's record back and publishes the claimed response.
   void finish();
+
+  // finish() in steps. pass(): the next peek() finds the request behind; the payload of the one passed stays where it is until
+  // give_back(), which gives all the records back that were passed. publish() alone: the call goes on, its request stays.
+  // Requires: give_back() before the publish() that answers the last request that was passed.
+  void pass() { requests_.pop(); }
+  void give_back() { requests_.publish_consumed(); }
+  void publish();
 
   // Spins until a request, stop, the end of the budget, or `keep_on()` says no. Whether there is something to do.
   template <typename KeepOn>
@@ -198,6 +214,7 @@ class WorkerEnd {
   WorkerPage* worker_page_;
   const std::byte* request_lane_;
   LaneReader requests_;
+  LaneReader notes_;
   LaneWriter responses_;
   ReleaseReader response_releases_;
   ReleaseWriter argument_releases_;

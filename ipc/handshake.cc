@@ -28,8 +28,9 @@ flatbuffers::Offset<void> pack(flatbuffers::FlatBufferBuilder& b, const Ready& m
   for (const Method& method : m.methods) {
     const auto name = b.CreateString(method.name);
     const auto keyword = text_or_nothing(b, method.keyword);
-    methods.push_back(wire::CreateMethod(b, name, method.positional_min, method.positional_max, keyword,
-                                         text_or_nothing(b, method.signature)));
+    const auto signature = text_or_nothing(b, method.signature);
+    methods.push_back(wire::CreateMethod(b, name, method.positional_min, method.positional_max, keyword, signature, method.stream,
+                                         method.asynchronous, method.batch_max, static_cast<std::uint64_t>(method.batch_wait_ns)));
   }
   const auto python = b.CreateString(m.python);
   return wire::CreateReady(b, m.layout_hash, python, b.CreateVector(methods)).Union();
@@ -112,7 +113,11 @@ Ready unpack(const wire::Ready& m) {
                                .positional_min = method->positional_min(),
                                .positional_max = method->positional_max(),
                                .keyword = text(method->keyword()),
-                               .signature = text(method->signature())});
+                               .signature = text(method->signature()),
+                               .stream = method->stream(),
+                               .asynchronous = method->asynchronous(),
+                               .batch_max = method->batch_max(),
+                               .batch_wait_ns = static_cast<std::int64_t>(method->batch_wait_ns())});
     }
   }
   return ready;

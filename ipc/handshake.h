@@ -52,6 +52,10 @@ struct Method {
   std::uint32_t positional_max = kAny;
   std::string keyword{};    // keyword-only and without a default: no call can succeed
   std::string signature{};  // for people; empty: not known
+  bool stream = false;        // a generator: it answers in chunks
+  bool asynchronous = false;  // runs in the worker's event loop, beside others
+  std::uint32_t batch_max = 1;      // calls that it takes at once
+  std::int64_t batch_wait_ns = 0;   // how long a call may wait for others to be taken with
 
   bool operator==(const Method&) const = default;
 };

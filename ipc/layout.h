@@ -3,8 +3,8 @@
 // A channel is two memfds. The host segment is written by the host only and sealed against any other writer; the worker
 // segment is written by the worker only. Each is one control page followed by one lane:
 //
-//   host segment    | HostPage 4096 | request lane,  lane_bytes | releases of response blocks |
-//   worker segment  | WorkerPage 4096 | response lane, lane_bytes | releases of request blocks |
+//   host segment    | HostPage 4096   | request lane,  lane_bytes | releases of response blocks | note lane, lane_bytes |
+//   worker segment  | WorkerPage 4096 | response lane, lane_bytes | releases of request blocks  |
 //
 // Payloads that do not fit into a record lie in arenas, memfds of their own without any structure: see arena.h.
 //
@@ -82,8 +82,9 @@ struct WorkerPage {
   std::atomic<std::uint64_t> started;                                     // requests begun or skipped, in lane order
   std::atomic<std::uint64_t> running;  // the last one begun: its place in the lane << 16 | its method. Done once consumed is past it
 
-  // Line 2: written when a view of a payload dies after its call.
+  // Line 2: written when a view of a payload dies after its call, and when a running call has been told something.
   alignas(kCacheLineBytes) std::atomic<std::uint64_t> blocks_released;  // entries of the release ring, cumulative
+  std::atomic<std::uint64_t> notes_consumed;                            // bytes of the note lane, cumulative
 
   // Line 3, the pulse: written by the guard and the prober, each heartbeat_interval and on suspicion. CLOCK_MONOTONIC.
   alignas(kCacheLineBytes) std::atomic<std::int64_t> alive_ns;  // when the guard last ran
@@ -100,6 +101,7 @@ static_assert(offsetof(HostPage, responses_consumed) == 64 && offsetof(HostPage,
 static_assert(offsetof(WorkerPage, asleep) == 0 && offsetof(WorkerPage, requests_consumed) == 64);
 static_assert(offsetof(WorkerPage, awaits_block) == 4);
 static_assert(offsetof(WorkerPage, started) == 72 && offsetof(WorkerPage, running) == 80 && offsetof(WorkerPage, blocks_released) == 128);
+static_assert(offsetof(WorkerPage, notes_consumed) == 136);
 static_assert(offsetof(WorkerPage, alive_ns) == 192 && offsetof(WorkerPage, probe_began_ns) == 200);
 static_assert(offsetof(WorkerPage, probe_ended_ns) == 208 && offsetof(WorkerPage, rss_anon_bytes) == 216);
 static_assert(std::is_standard_layout_v<HostPage> && std::is_standard_layout_v<WorkerPage>);
@@ -108,13 +110,15 @@ static_assert(std::atomic<std::uint32_t>::is_always_lock_free && std::atomic<std
 static_assert(record_advance(message_bytes(0)) == 64, "an empty request is one cache line");
 static_assert(record_advance(message_bytes(64)) == 128, "a request of 64 bytes is two cache lines");
 
-constexpr std::uint64_t segment_bytes(std::uint32_t lane_bytes) { return std::uint64_t{kPageBytes} + lane_bytes + kReleaseRingBytes; }
 constexpr std::uint64_t release_ring_at(std::uint32_t lane_bytes) { return std::uint64_t{kPageBytes} + lane_bytes; }
+constexpr std::uint64_t note_lane_at(std::uint32_t lane_bytes) { return release_ring_at(lane_bytes) + kReleaseRingBytes; }
+constexpr std::uint64_t host_segment_bytes(std::uint32_t lane_bytes) { return note_lane_at(lane_bytes) + lane_bytes; }
+constexpr std::uint64_t worker_segment_bytes(std::uint32_t lane_bytes) { return release_ring_at(lane_bytes) + kReleaseRingBytes; }
 
 // Of this layout and the schemas, not of the build: host and extension are built apart and compare it in the handshake.
 constexpr std::uint64_t layout_hash() {
   constexpr std::uint64_t kFacts[] = {
-      3,  // revision: raise it when meaning changes and no number below does
+      4,  // revision: raise it when meaning changes and no number below does
       wire::kSchemaHash,
       kPageBytes,
       kGranuleBytes,
@@ -136,6 +140,7 @@ constexpr std::uint64_t layout_hash() {
       offsetof(WorkerPage, started),
       offsetof(WorkerPage, running),
       offsetof(WorkerPage, blocks_released),
+      offsetof(WorkerPage, notes_consumed),
       offsetof(WorkerPage, alive_ns),
       offsetof(WorkerPage, probe_began_ns),
       offsetof(WorkerPage, probe_ended_ns),

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include <samovar_wire/note_generated.h>
 #include <samovar_wire/request_generated.h>
 #include <samovar_wire/response_generated.h>
 
@@ -96,6 +97,7 @@ struct Envelope {
 
 const Envelope<wire::Request, wire::RequestHeader> kRequest(wire::CreateRequest, wire::FinishRequestBuffer);
 const Envelope<wire::Response, wire::ResponseHeader> kResponse(wire::CreateResponse, wire::FinishResponseBuffer);
+const Envelope<wire::Note, wire::NoteHeader> kNote(wire::CreateNote, wire::FinishNoteBuffer);
 
 }  // namespace
 
@@ -106,9 +108,14 @@ void write_request(const Request& request, std::byte* out) {
 }
 
 void write_response(const Response& response, std::byte* out) {
-  const wire::ResponseHeader header(response.call_id, response.service_ns, 0, response.flags, static_cast<std::uint8_t>(response.kind),
+  const wire::ResponseHeader header(response.call_id, response.service_ns, response.number, response.flags, static_cast<std::uint8_t>(response.kind),
                                     static_cast<std::uint8_t>(response.status));
   kResponse.write(header, response.payload, out);
+}
+
+void write_note(const Note& note, std::byte* out) {
+  const wire::NoteHeader header(note.call_id, note.number, 0, 0, static_cast<std::uint8_t>(note.kind), static_cast<std::uint8_t>(note.topic));
+  kNote.write(header, note.payload, out);
 }
 
 std::optional<BlockReference> read_block_reference(std::span<const std::byte> payload) {
@@ -136,10 +143,28 @@ bool read_response(std::span<const std::byte> message, Response& out) {
   if (header.kind() > kKindMax || header.status() > kStatusMax) return false;
   out.call_id = header.call_id();
   out.service_ns = header.service_ns();
+  out.number = header.number();
   out.flags = header.flags();
   out.kind = static_cast<Kind>(header.kind());
   out.status = static_cast<Status>(header.status());
   return true;
+}
+
+bool read_note(std::span<const std::byte> message, Note& out) {
+  wire::NoteHeader header;
+  if (!kNote.read(message, header, out.payload)) return false;
+  if (header.kind() > kKindMax || header.topic() > kTopicMax) return false;
+  out.call_id = header.call_id();
+  out.number = header.number();
+  out.kind = static_cast<Kind>(header.kind());
+  out.topic = static_cast<Topic>(header.topic());
+  return true;
+}
+
+ResponseHint hint_of_response(const std::byte* message) {
+  wire::ResponseHeader header;
+  std::memcpy(&header, message + kResponse.header_at, sizeof header);
+  return {header.call_id(), static_cast<Status>(header.status())};
 }
 
 }  // namespace samovar::ipc

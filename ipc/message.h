@@ -1,4 +1,4 @@
-// Message: requests and responses, FlatBuffers of schemas/, written straight into a lane and read from one.
+// Message: requests, responses and notes, FlatBuffers of schemas/, written straight into a lane and read from one.
 //
 // With ForceDefaults every request is the same 48 bytes but for its header and the length of its payload, so an envelope is
 // copied from one that a FlatBufferBuilder made (once) and patched, not built again: 6 ns instead of 60. Reading verifies:
@@ -18,6 +18,7 @@
 namespace samovar::wire {
 struct RequestHeader;
 struct ResponseHeader;
+struct NoteHeader;
 }  // namespace samovar::wire
 
 namespace samovar::ipc {
@@ -61,8 +62,22 @@ enum class Status : std::uint8_t {
   failed = 1,   // the payload is a nested FlatBuffer, wire::Error
   skipped = 2,  // revoked before it was started: the handler has not run
   expired = 3,  // its deadline had passed before it was started: the handler has not run
+  chunk = 4,    // a part of what a stream answers: more follows
+  question = 5, // the handler calls a function of the host: arguments whose first is its name. A note answers; more follows
 };
-inline constexpr std::uint8_t kStatusMax = 3;
+inline constexpr std::uint8_t kStatusMax = 5;
+
+// Whether a response with this status is the last one of its call.
+constexpr bool is_final(Status status) { return status != Status::chunk && status != Status::question; }
+
+// What a note is about.
+enum class Topic : std::uint8_t {
+  credit = 0,   // a stream may have sent `number` chunks in all
+  cancel = 1,   // nobody waits for the call any more
+  reply = 2,    // what the host's function has returned, to question `number`
+  failure = 3,  // that it has failed: the payload is a nested FlatBuffer, wire::Error
+};
+inline constexpr std::uint8_t kTopicMax = 3;
 
 // Why a call failed in a worker. Numbers are on the wire.
 enum class FailureCode : std::uint16_t {
@@ -90,10 +105,25 @@ struct Request {
 struct Response {
   std::uint64_t call_id = 0;
   std::uint64_t service_ns = 0;
+  std::uint32_t number = 0;  // of a question, counted in its call
   std::uint16_t flags = 0;
   Kind kind = Kind::none;
   Status status = Status::ok;
   std::span<const std::byte> payload;
+};
+
+struct Note {
+  std::uint64_t call_id = 0;
+  std::uint64_t number = 0;
+  Kind kind = Kind::none;
+  Topic topic = Topic::credit;
+  std::span<const std::byte> payload;
+};
+
+// What a response in the lane says it is, before it has been copied: by this it is decided where to copy it to. Not to be believed.
+struct ResponseHint {
+  std::uint64_t call_id;
+  Status status;
 };
 
 // A payload that is a BlockReference, as bytes and back. Nothing where the payload is not as long as one.
@@ -103,9 +133,14 @@ std::optional<BlockReference> read_block_reference(std::span<const std::byte> pa
 // Writes message_bytes(payload size) bytes at `out`, 8-aligned.
 void write_request(const Request& request, std::byte* out);
 void write_response(const Response& response, std::byte* out);
+void write_note(const Note& note, std::byte* out);
 
-// Whether `message` is a request (response) with every enum in range; `out.payload` points into it.
+// Whether `message` is a request (response, note) with every enum in range; `out.payload` points into it.
 bool read_request(std::span<const std::byte> message, Request& out);
 bool read_response(std::span<const std::byte> message, Response& out);
+bool read_note(std::span<const std::byte> message, Note& out);
+
+// Requires: `message` is at least kEnvelopeBytes of readable memory, which may change.
+ResponseHint hint_of_response(const std::byte* message);
 
 }  // namespace samovar::ipc

@@ -274,6 +274,7 @@ void DutyCycle::sweep() {
       if (!entry.revoked) {
         entry.revoked = true;
         slot.channel->requests.revoke(entry.lane_position);
+        slot.touched = true;  // it may sleep in the middle of the call, waiting for a note
         ipc::store_load_fence();  // FENCE: pairs with the one in WorkerEnd::start(), as in take_back().
       }
       if (number < slot.journal.believe_started(slot.channel->started())) tell_if_unanswered(entry);

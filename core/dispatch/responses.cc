@@ -35,7 +35,13 @@ bool DutyCycle::take_response(int index, Slot& slot) {
     violate(index, "its response lane holds no record where one was announced");
     return false;
   }
-  Journal::Entry entry = slot.journal.front();
+  // Answers come in the order of the requests. Where the copy turns out to be another call's, accept() says so.
+  const ipc::ResponseHint hint = lane.size() < ipc::kEnvelopeBytes ? ipc::ResponseHint{} : ipc::hint_of_response(lane.message());
+  if (!ipc::is_final(hint.status)) {
+    violate(index, "it sent a part of an answer, or a question, in a call that has none");
+    return false;
+  }
+  Journal::Entry& entry = slot.journal.front();
   const bool claimed = entry.call && entry.call->claim();
   if (!claimed) scratch_.resize(lane.size());
   std::byte* copy = claimed ? entry.call->reply_buffer.reserve(lane.size()) : scratch_.data();
@@ -48,7 +54,6 @@ bool DutyCycle::take_response(int index, Slot& slot) {
     return false;
   }
   lane.pop();
-  slot.journal.pop();
   counters_.in_flight_ended.add();
   if (response.service_ns > 0 && response.service_ns < static_cast<std::uint64_t>(ipc::kNever)) {
     const auto service_ns = std::max<std::int64_t>(1, static_cast<std::int64_t>(response.service_ns));
@@ -66,12 +71,13 @@ bool DutyCycle::take_response(int index, Slot& slot) {
     }
     release(*entry.call);
   }
+  slot.journal.resolve(entry);
   return true;
 }
 
 // Whether `response` can be the answer to `entry`; then its payload is where it lies. Null, or what is wrong.
 const char* DutyCycle::accept(Slot& slot, const Journal::Entry& entry, ipc::Response& response) {
-  if (response.call_id != entry.call_id || (response.status == ipc::Status::skipped && !entry.revoked)) {
+  if (response.call_id != entry.call_id || !ipc::is_final(response.status) || (response.status == ipc::Status::skipped && !entry.revoked)) {
     return "it answered a call that it was not asked";
   }
   if (response.flags == 0) return nullptr;
@@ -131,7 +137,7 @@ void DutyCycle::take_releases(int index, Slot& slot) {
       continue;
     }
     // The view may die before we have taken the response that says it escaped: then that lies in the lane.
-    if (!slot.journal.contains(call_id)) violate(index, "it has released a block that it does not have");
+    if (!slot.journal.find(call_id)) violate(index, "it has released a block that it does not have");
     return;
   }
 }
@@ -166,6 +172,8 @@ void DutyCycle::settle(const Slot& slot, Call& call, const ipc::Response& respon
       queue_.requeue(call);
       counters_.taken_back.add();
       break;
+    case ipc::Status::chunk:
+    case ipc::Status::question: break;  // accept() lets none through
   }
 }
 

@@ -88,6 +88,7 @@ std::shared_ptr<ipc::HostEnd> DutyCycle::detach(int index, const Death& death) {
 }
 
 void DutyCycle::lose(int index, Journal::Entry& entry, const Death& death, bool started) {
+  if (entry.answered) return;
   counters_.in_flight_ended.add();
   if (!entry.call) return;
   Call& call = *entry.call;

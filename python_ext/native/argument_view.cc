@@ -14,7 +14,7 @@ constexpr std::int64_t kCollectEveryNs = 1'000'000'000;
 
 }  // namespace
 
-struct ArgumentView::Escaped {
+struct ArgumentViews::Escaped {
   ipc::WorkerEnd& end;
   std::uint32_t count = 0;
 };
@@ -24,7 +24,7 @@ struct ArgumentView::Block {
   std::span<const std::byte> payload;
   std::uint64_t call_id;
   bool* alive;                       // while the call runs: ArgumentView::block_alive_
-  std::shared_ptr<Escaped> escaped;  // once the view has escaped
+  std::shared_ptr<ArgumentViews::Escaped> escaped;  // once the view has escaped
 };
 
 ArgumentView::Block& ArgumentView::block_of(PyObject* object) { return *reinterpret_cast<Block*>(object); }
@@ -58,18 +58,21 @@ PyObject* make_argument_block_type(PyObject* module) {
   return PyType_FromModuleAndSpec(module, &spec, nullptr);
 }
 
-ArgumentView::ArgumentView(ipc::WorkerEnd& end, PyTypeObject* type, std::uint32_t escaped_max)
+ArgumentViews::ArgumentViews(ipc::WorkerEnd& end, PyTypeObject* type, std::uint32_t escaped_max)
     : type_(Ref::borrow(reinterpret_cast<PyObject*>(type))), escaped_max_(escaped_max), escaped_(std::make_shared<Escaped>(Escaped{end})) {}
 
 PyObject* ArgumentView::show(std::span<const std::byte> payload, std::uint64_t call_id, std::string_view method) {
-  if (escaped_->count >= escaped_max_ && at_cap()) return show_copy(payload, method);
-  auto* type = reinterpret_cast<PyTypeObject*>(type_.get());
+  if (shared_.escaped_->count >= shared_.escaped_max_ && shared_.at_cap()) {
+    view_ = shared_.copy(payload, method);
+    return view_.get();
+  }
+  auto* type = reinterpret_cast<PyTypeObject*>(shared_.type_.get());
   const Ref object = Ref::steal(type->tp_alloc(type, 0));
   if (!object) return nullptr;
   Block& block = block_of(object.get());
   block.payload = payload;
   block.call_id = call_id;
-  new (&block.escaped) std::shared_ptr<Escaped>();
+  new (&block.escaped) std::shared_ptr<ArgumentViews::Escaped>();
   view_ = Ref::steal(PyMemoryView_FromObject(object.get()));
   if (!view_) return nullptr;
   payload_ = payload;
@@ -85,13 +88,13 @@ bool ArgumentView::hide() {
   if (!std::exchange(block_alive_, false)) return false;
   Block& block = block_of(block_);
   block.alive = nullptr;
-  block.escaped = escaped_;
-  ++escaped_->count;
+  block.escaped = shared_.escaped_;
+  ++shared_.escaped_->count;
   return true;
 }
 
 // Whether the cap holds after garbage has gone, in which views may have been caught: asked for at most once a second.
-bool ArgumentView::at_cap() {
+bool ArgumentViews::at_cap() {
   const std::int64_t now_ns = ipc::coarse_now_ns();
   if (now_ns - collected_ns_ >= kCollectEveryNs) {
     collected_ns_ = now_ns;
@@ -100,7 +103,7 @@ bool ArgumentView::at_cap() {
   return escaped_->count >= escaped_max_;
 }
 
-PyObject* ArgumentView::show_copy(std::span<const std::byte> payload, std::string_view method) {
+Ref ArgumentViews::copy(std::span<const std::byte> payload, std::string_view method) {
   if (!std::exchange(complained_, true)) {
     PySys_FormatStderr(
         "samovar: %u payloads are still viewed after their calls (escaped_views_max); from now on large payloads are copied "
@@ -108,9 +111,7 @@ PyObject* ArgumentView::show_copy(std::span<const std::byte> payload, std::strin
         escaped_->count, std::string(method).c_str());
   }
   const Ref copy = Ref::steal(PyBytes_FromStringAndSize(reinterpret_cast<const char*>(payload.data()), static_cast<Py_ssize_t>(payload.size())));
-  if (!copy) return nullptr;
-  view_ = Ref::steal(PyMemoryView_FromObject(copy.get()));
-  return view_.get();
+  return copy ? Ref::steal(PyMemoryView_FromObject(copy.get())) : Ref();
 }
 
 }  // namespace samovar::python

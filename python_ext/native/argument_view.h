@@ -22,10 +22,31 @@ namespace samovar::python {
 // The type of what the views view, for the module. A new reference, or null with an exception.
 PyObject* make_argument_block_type(PyObject* module);
 
-class ArgumentView {
+// What the views of a worker share.
+class ArgumentViews {
  public:
   // Requires: `end` lives as long as the process; `type` from make_argument_block_type().
-  ArgumentView(ipc::WorkerEnd& end, PyTypeObject* type, std::uint32_t escaped_max);
+  ArgumentViews(ipc::WorkerEnd& end, PyTypeObject* type, std::uint32_t escaped_max);
+
+ private:
+  friend class ArgumentView;
+  struct Escaped;
+
+  bool at_cap();
+  Ref copy(std::span<const std::byte> payload, std::string_view method);
+
+  const Ref type_;
+  const std::uint32_t escaped_max_;
+  const std::shared_ptr<Escaped> escaped_;  // views may outlive this
+  bool complained_ = false;
+  std::int64_t collected_ns_ = 0;  // coarse
+};
+
+class ArgumentView {
+ public:
+  explicit ArgumentView(ArgumentViews& shared) : shared_(shared) {}
+  ArgumentView(const ArgumentView&) = delete;
+  ArgumentView& operator=(const ArgumentView&) = delete;
 
   // A view of `payload`, the argument of call `call_id`, for `method`: borrowed, valid until hide(). Null with MemoryError.
   PyObject* show(std::span<const std::byte> payload, std::uint64_t call_id, std::string_view method);
@@ -38,25 +59,17 @@ class ArgumentView {
   bool hide();
 
  private:
-  struct Escaped;
   struct Block;
   static Block& block_of(PyObject* object);
   static void dealloc(PyObject* self);
   static int get_buffer(PyObject* self, Py_buffer* view, int flags);
   friend PyObject* make_argument_block_type(PyObject* module);
 
-  PyObject* show_copy(std::span<const std::byte> payload, std::string_view method);
-  bool at_cap();
-
-  const Ref type_;
-  const std::uint32_t escaped_max_;
-  const std::shared_ptr<Escaped> escaped_;  // views may outlive this
+  ArgumentViews& shared_;
   Ref view_;
   std::span<const std::byte> payload_;
   PyObject* block_ = nullptr;  // what view_ views: not owned, and gone early where the handler releases its view
   bool block_alive_ = false;
-  bool complained_ = false;
-  std::int64_t collected_ns_ = 0;  // coarse
 };
 
 }  // namespace samovar::python

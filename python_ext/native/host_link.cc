@@ -16,6 +16,7 @@
 #include "python_ext/native/forked_child.h"
 #include "python_ext/native/guard.h"
 #include "python_ext/native/link.h"
+#include "python_ext/native/method.h"
 #include "python_ext/native/prober.h"
 #include "python_ext/native/ref.h"
 #include "python_ext/native/stack_dump.h"
@@ -75,34 +76,6 @@ PyObject* guard(PyObject* self, PyObject* forked) {
 
 // fail(reason, type, message, traceback): tells the host that this worker cannot serve.
 PyObject* fail(PyObject* self, PyObject* arguments) { return send_start_failed(link_of(self).socket, arguments); }
-
-// [(name, function, wants_ctx, positional_min, positional_max, keyword, signature)] as Python gives it. False with an exception.
-bool read_methods(PyObject* sequence, std::vector<Method>& methods) {
-  const Ref items = Ref::steal(PySequence_Fast(sequence, "methods must be a sequence"));
-  if (!items) return false;
-  for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(items.get()); ++i) {
-    PyObject* name;
-    PyObject* function;
-    PyObject* keyword;
-    PyObject* signature;
-    int wants_ctx;
-    unsigned int positional_min;
-    unsigned int positional_max;
-    PyObject* item = PySequence_Fast_GET_ITEM(items.get(), i);
-    if (!PyTuple_Check(item)) {
-      PyErr_SetString(PyExc_TypeError, "each method is a tuple, as samovar.methods.Method.described makes it");
-      return false;
-    }
-    if (!PyArg_ParseTuple(item, "UOpIIUU:serve", &name, &function, &wants_ctx, &positional_min, &positional_max, &keyword,
-                          &signature)) {
-      return false;
-    }
-    methods.push_back({{to_utf8(name), positional_min, positional_max, to_utf8(keyword), to_utf8(signature)},
-                       Ref::borrow(function),
-                       wants_ctx != 0});
-  }
-  return true;
-}
 
 // Says Ready and serves. Null with an exception.
 PyObject* say_ready_and_serve(Link& link, std::vector<Method> methods, PyObject* describe, const ModuleState& state) {

@@ -1,6 +1,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any, final
 
+from samovar.methods import Method
+
 LAYOUT_HASH: int
 
 @final
@@ -40,7 +42,7 @@ class HostLink:
     def fail(self, reason: str, type: str, message: str, traceback: str, /) -> None: ...
     def serve(
         self,
-        methods: Sequence[tuple[str, Callable[..., Any], bool, int, int, str, str]],
+        methods: Sequence[Method],
         describe: Callable[[BaseException], tuple[str, str, str]],
         /,
     ) -> int: ...

@@ -28,27 +28,21 @@ class Limits:
 
 @dataclass(frozen=True)
 class Method:
-    """A function that the host calls by name."""
+    """A function that the host calls by name. native/method.cc reads it."""
 
     name: str
     function: AnyFunction
     wants_ctx: bool
     place: str
     limits: Limits
-
-    @property
-    def described(self) -> tuple[str, AnyFunction, bool, int, int, str, str]:
-        """As the native side wants it."""
-        limits = self.limits
-        return (
-            self.name,
-            self.function,
-            self.wants_ctx,
-            limits.positional_min,
-            limits.positional_max,
-            limits.keyword,
-            limits.signature,
-        )
+    stream: bool = False
+    """It answers in chunks."""
+    asynchronous: bool = False
+    """It runs in the worker's event loop, beside others."""
+    batch_max: int = 1
+    """Calls that it takes at once."""
+    batch_wait_ns: int = 0
+    """How long a call may wait for others to be taken with."""
 
 
 class Hooks:

@@ -108,7 +108,7 @@ def run_hooks(hooks: Hooks, module: str) -> Failure | None:
 
 
 def serve(link: HostLink) -> int:
-    return link.serve([method.described for method in registry.methods], failures.describe)
+    return link.serve(registry.methods, failures.describe)
 
 
 def name_process(name: str) -> None:

@@ -332,7 +332,7 @@ const std::map<std::string_view, std::function<void()>>& effects() {
       {"lane_bytes",
        [] {
          Pool pool = start(with("lane_bytes", "256KiB", with("name", "teapot")));
-         EXPECT_TRUE(mapping_sizes("memfd:teapot").contains(ipc::segment_bytes(256 << 10)));
+         EXPECT_TRUE(mapping_sizes("memfd:teapot").contains(ipc::host_segment_bytes(256 << 10)));
        }},
       {"inline_bytes_max",
        [] {

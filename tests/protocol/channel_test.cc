@@ -39,7 +39,7 @@ std::unique_ptr<WorkerEnd> on_its_own_mapping(const HostEnd& host) {
 std::unique_ptr<WorkerEnd> on_the_hosts_mapping(HostEnd& host) {
   auto* memory = const_cast<std::byte*>(host.worker_memory());
   auto* arena = const_cast<std::byte*>(host.response_arena().data());
-  EXPECT_EQ(mprotect(memory, segment_bytes(host.options().lane_bytes), PROT_READ | PROT_WRITE), 0);
+  EXPECT_EQ(mprotect(memory, worker_segment_bytes(host.options().lane_bytes), PROT_READ | PROT_WRITE), 0);
   EXPECT_EQ(mprotect(arena, host.response_arena().size(), PROT_READ | PROT_WRITE), 0);
   return std::make_unique<WorkerEnd>(
       host.options(), 20'000,

@@ -40,11 +40,13 @@ TEST(Layout, message_sizes_and_the_granules_they_take) {
   }
 }
 
-TEST(Layout, a_segment_is_a_page_a_lane_and_a_release_ring) {
-  EXPECT_EQ(segment_bytes(4096), 8192u + 32768);
-  EXPECT_EQ(segment_bytes(65536), 69632u + 32768);
-  EXPECT_EQ(segment_bytes(1u << 30), (std::uint64_t{1} << 30) + 4096 + 32768);
+TEST(Layout, a_segment_is_a_page_a_lane_and_a_release_ring_and_the_hosts_a_lane_more) {
+  EXPECT_EQ(worker_segment_bytes(4096), 8192u + 32768);
+  EXPECT_EQ(worker_segment_bytes(65536), 69632u + 32768);
+  EXPECT_EQ(worker_segment_bytes(1u << 30), (std::uint64_t{1} << 30) + 4096 + 32768);
   EXPECT_EQ(release_ring_at(65536), 69632u);
+  EXPECT_EQ(note_lane_at(65536), 69632u + 32768);
+  EXPECT_EQ(host_segment_bytes(65536), 69632u + 32768 + 65536);
 }
 
 TEST(Layout, the_hash_is_of_facts_and_not_of_the_build) {

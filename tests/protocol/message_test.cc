@@ -2,6 +2,7 @@
 #include "ipc/message.h"
 
 #include <gtest/gtest.h>
+#include <samovar_wire/note_generated.h>
 #include <samovar_wire/request_generated.h>
 #include <samovar_wire/response_generated.h>
 
@@ -235,11 +236,56 @@ TEST(Message, with_an_enum_out_of_range_is_refused) {
     Response out;
     return !read(built([&](auto& b) { return wire::CreateResponse(b, &header, b.CreateVector(std::vector<std::uint8_t>{1})); }), out);
   };
+  const auto refused_note = [](std::uint8_t kind, std::uint8_t topic) {
+    const wire::NoteHeader header(1, 2, 0, 0, kind, topic);
+    Note out;
+    const Bytes bytes = built([&](auto& b) { return wire::CreateNote(b, &header, b.CreateVector(std::vector<std::uint8_t>{1})); });
+    return !read_note(bytes, out);
+  };
   for (unsigned value = 0; value < 256; ++value) {
     const auto number = static_cast<std::uint8_t>(value);
-    EXPECT_EQ(refused_request(number), value > 4) << value;
-    EXPECT_EQ(refused_response(number, 0), value > 4) << value;
-    EXPECT_EQ(refused_response(0, number), value > 3) << value;
+    EXPECT_EQ(refused_request(number), value > 6) << value;
+    EXPECT_EQ(refused_response(number, 0), value > 6) << value;
+    EXPECT_EQ(refused_response(0, number), value > 5) << value;
+    EXPECT_EQ(refused_note(number, 0), value > 6) << value;
+    EXPECT_EQ(refused_note(0, number), value > 3) << value;
+  }
+}
+
+TEST(Message, a_note_is_what_the_generated_code_makes_and_reads) {
+  for (std::size_t size = 0; size < 70; ++size) {
+    const Bytes payload = payload_of(size);
+    const Note note{.call_id = 0x0123'4567'89ab'cdef, .number = 0x1122'3344'5566'7788, .kind = Kind::value, .topic = Topic::reply, .payload = payload};
+    Bytes bytes(message_bytes(static_cast<std::uint32_t>(size)), std::byte{0xee});
+    write_note(note, bytes.data());
+    flatbuffers::Verifier verifier(raw(bytes), bytes.size());
+    ASSERT_TRUE(wire::VerifyNoteBuffer(verifier)) << size;
+    const wire::Note* table = wire::GetNote(bytes.data());
+    EXPECT_EQ(table->header()->call_id(), note.call_id);
+    EXPECT_EQ(table->header()->number(), note.number);
+    EXPECT_EQ(table->header()->topic(), static_cast<std::uint8_t>(Topic::reply));
+    ASSERT_EQ(table->payload()->size(), size);
+    Note out;
+    ASSERT_TRUE(read_note(bytes, out));
+    EXPECT_EQ(out.call_id, note.call_id);
+    EXPECT_EQ(out.number, note.number);
+    EXPECT_EQ(out.kind, Kind::value);
+    EXPECT_EQ(out.topic, Topic::reply);
+    EXPECT_TRUE(std::equal(out.payload.begin(), out.payload.end(), payload.begin(), payload.end()));
+  }
+}
+
+TEST(Message, a_hint_tells_the_response_and_whether_more_follows) {
+  for (const Status status : {Status::ok, Status::failed, Status::skipped, Status::expired, Status::chunk, Status::question}) {
+    const Response response{.call_id = 77, .number = 3, .status = status};
+    const Bytes bytes = written(response);
+    const ResponseHint hint = hint_of_response(bytes.data());
+    EXPECT_EQ(hint.call_id, 77u);
+    EXPECT_EQ(hint.status, status);
+    EXPECT_EQ(is_final(hint.status), status != Status::chunk && status != Status::question);
+    Response out;
+    ASSERT_TRUE(read_response(bytes, out));
+    EXPECT_EQ(out.number, 3u);
   }
 }
 

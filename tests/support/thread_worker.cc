@@ -48,7 +48,7 @@ std::vector<ipc::Method> methods() {
 ThreadWorker::ThreadWorker(ipc::HostEnd& channel, std::span<const std::byte> request_arena, Fate fate, Lie lie,
                            std::int64_t spin_max_ns, OnRun on_run)
     : channel_(channel), fate_(fate), lie_(lie), on_run_(std::move(on_run)) {
-  const std::size_t segment_bytes = ipc::segment_bytes(channel.options().lane_bytes);
+  const std::size_t segment_bytes = ipc::worker_segment_bytes(channel.options().lane_bytes);
   const ipc::WorkerMemory memory{.host = channel.host_memory(),
                                  .worker = writable({channel.worker_memory(), segment_bytes}).data(),
                                  .request_arena = request_arena,

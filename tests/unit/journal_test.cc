@@ -17,7 +17,7 @@ TEST(Journal, keeps_entries_in_lane_order_over_many_laps) {
       EXPECT_EQ(journal.front().call_id, 1000 + journal.resolved());
       EXPECT_EQ(journal.front().lane_position, journal.resolved() * 64);
       EXPECT_EQ(journal.at(journal.sent() - 1).call, &call);
-      journal.pop();
+      journal.resolve(journal.front());
     }
   }
   EXPECT_EQ(journal.sent(), 100u);
@@ -31,8 +31,8 @@ TEST(Journal, an_entry_is_revocable_where_others_lie_before_it) {
   journal.push(call, 64);
   EXPECT_FALSE(journal.at(0).revocable);
   EXPECT_TRUE(journal.at(1).revocable);
-  journal.pop();
-  journal.pop();
+  journal.resolve(journal.front());
+  journal.resolve(journal.front());
   journal.push(call, 128);
   EXPECT_FALSE(journal.at(2).revocable);
   EXPECT_FALSE(journal.at(2).revoked);
@@ -42,7 +42,7 @@ TEST(Journal, believes_a_started_count_that_can_be_and_takes_any_other_as_all) {
   Journal journal(8);
   Call call;
   for (int i = 0; i < 6; ++i) journal.push(call, 0);
-  for (int i = 0; i < 2; ++i) journal.pop();  // resolved 2, sent 6
+  for (int i = 0; i < 2; ++i) journal.resolve(journal.front());  // resolved 2, sent 6
   for (std::uint64_t said = 2; said <= 6; ++said) EXPECT_EQ(journal.believe_started(said), said);
   for (std::uint64_t said : {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{7}, std::uint64_t{1000}, UINT64_MAX}) {
     EXPECT_EQ(journal.believe_started(said), 6u) << said;
@@ -53,6 +53,27 @@ TEST(Journal, an_empty_one_believes_only_its_own_number) {
   Journal journal(8);
   EXPECT_EQ(journal.believe_started(0), 0u);
   EXPECT_EQ(journal.believe_started(5), 0u);
+}
+
+TEST(Journal, what_is_answered_early_keeps_its_place_until_those_before_it_are) {
+  Journal journal(4);
+  std::vector<Call> calls(4);
+  for (std::uint64_t i = 0; i < 4; ++i) {
+    calls[i].ticket = 10 + i;
+    journal.push(calls[i], i * 64);
+  }
+  journal.resolve(*journal.find(12));
+  journal.resolve(*journal.find(11));
+  EXPECT_EQ(journal.size(), 2u);
+  EXPECT_TRUE(journal.full()) << "their places are not free";
+  EXPECT_EQ(journal.find(12), nullptr) << "answered once";
+  EXPECT_EQ(journal.find(9), nullptr);
+  journal.resolve(*journal.find(10));
+  EXPECT_EQ(journal.size(), 1u);
+  EXPECT_EQ(journal.resolved(), 3u);
+  EXPECT_EQ(journal.front().call_id, 13u);
+  journal.resolve(journal.front());
+  EXPECT_TRUE(journal.empty());
 }
 
 // The worker counts the ping as started; its number is not a call's.

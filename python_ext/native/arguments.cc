@@ -1,0 +1,64 @@
+#include "python_ext/native/arguments.h"
+
+#include <optional>
+#include <utility>
+
+#include "python_ext/native/values.h"
+
+namespace samovar::python {
+
+bool ArgumentReader::read(RunningCall& call, Arguments& out) {
+  const ipc::Request& request = call.request;
+  if (request.kind == ipc::Kind::none) {
+    out.set_none();
+    return true;
+  }
+  const std::optional<std::span<const std::byte>> payload = end_.payload(request);
+  if (!payload) {
+    call.failure_code = ipc::FailureCode::argument;
+    PyErr_SetString(PyExc_ValueError, "argument: the request names a block outside of the arena");
+    return false;
+  }
+  const bool in_arena = (request.flags & ipc::kRequestInArena) != 0;
+  if (request.kind == ipc::Kind::bytes) {
+    PyObject* view = in_arena ? call.argument.show(*payload, request.call_id, call.method->described.name) : view_.show(*payload);
+    out.set_borrowed(view);
+    return view != nullptr;
+  }
+
+  // What has structure is read from private memory: the host could still write the lane and the arena.
+  call.failure_code = ipc::FailureCode::argument;
+  std::vector<std::byte> large;
+  std::vector<std::byte>& copy = in_arena ? large : private_copy_;
+  copy.assign(payload->begin(), payload->end());
+  const bool read = request.kind == ipc::Kind::text ? read_text(copy, out) : read_values(request.kind, copy, out);
+  if (read) call.failure_code = ipc::FailureCode::exception;
+  return read;
+}
+
+bool ArgumentReader::read_text(std::span<const std::byte> utf8, Arguments& out) {
+  Ref text = Ref::steal(PyUnicode_DecodeUTF8(reinterpret_cast<const char*>(utf8.data()), static_cast<Py_ssize_t>(utf8.size()), nullptr));
+  if (!text) {
+    if (PyErr_ExceptionMatches(PyExc_UnicodeDecodeError)) PyErr_SetString(PyExc_ValueError, "argument: the text is not UTF-8");
+    return false;
+  }
+  out.set(std::move(text));
+  return true;
+}
+
+bool ArgumentReader::read_values(ipc::Kind kind, std::span<const std::byte> bytes, Arguments& out) {
+  Ref value = Ref::steal(decode_value(bytes));
+  if (!value) return false;
+  if (kind == ipc::Kind::value) {
+    out.set(std::move(value));
+    return true;
+  }
+  if (!PyList_CheckExact(value.get())) {
+    PyErr_SetString(PyExc_ValueError, "arguments are not a vector");
+    return false;
+  }
+  out.set_items(std::move(value));
+  return true;
+}
+
+}  // namespace samovar::python

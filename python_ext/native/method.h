@@ -1,0 +1,25 @@
+// Method: a function of the user's, as the loop calls it.
+//
+// Requires the GIL.
+#pragma once
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <vector>
+
+#include "ipc/handshake.h"
+#include "python_ext/native/ref.h"
+
+namespace samovar::python {
+
+struct Method {
+  ipc::Method described;  // as the host is told of it
+  Ref function;
+  bool wants_ctx = false;
+};
+
+// A sequence of samovar.methods.Method. False with an exception.
+bool read_methods(PyObject* sequence, std::vector<Method>& methods);
+
+}  // namespace samovar::python

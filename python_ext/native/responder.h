@@ -1,0 +1,58 @@
+// Responder: answers calls: with what their handler has returned, or with why there is nothing.
+//
+// Threads: the interpreter's main thread. The GIL is held throughout, but for the waits named in claim() and find_room(). Runs user
+// code: what a result's end and the words of an exception take.
+// Invariant: a call that is given to answer() or fail() is answered once, unless the host wants the worker to end.
+#pragma once
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "ipc/channel.h"
+#include "python_ext/native/errors.h"
+#include "python_ext/native/ref.h"
+#include "python_ext/native/results.h"
+#include "python_ext/native/running_call.h"
+
+namespace samovar::python {
+
+class Responder {
+ public:
+  // Requires: `end` outlives this. `describe`: see take_exception().
+  Responder(ipc::WorkerEnd& end, PyObject* describe) : end_(end), describe_(Ref::borrow(describe)) {}
+
+  // With its result. GIL: held; released while lane or arena is full.
+  void answer(RunningCall& call, Ref result);
+
+  // Without one. GIL: held; released while the lane is full. with_exception() takes the one that is set, and runs user code.
+  void fail(RunningCall& call, Failure failure);
+  void fail_with_exception(RunningCall& call, ipc::FailureCode code);
+
+  // GIL: held; released while the lane is full. Requires: `response.payload` cannot change meanwhile; nothing of ours but
+  // call.argument views the argument.
+  void respond(RunningCall& call, ipc::Response response);
+
+ private:
+  // Where a result that does not fit into a record is to lie.
+  enum class Room { found, none, look_again };
+
+  void answer_large(RunningCall& call, Ref result);
+  std::optional<std::uint64_t> offset_in_argument(const RunningCall& call, std::span<const std::byte> bytes) const;
+  Room find_room(RunningCall& call, ipc::BlockReference& block);
+  void fail_to_encode(RunningCall& call);
+  std::byte* claim(std::uint32_t payload_bytes);
+  void finish(const RunningCall& call);
+
+  ipc::WorkerEnd& end_;
+  Ref describe_;
+  ResultEncoder encoder_;
+  std::vector<std::byte> private_result_;  // reused from call to call
+};
+
+}  // namespace samovar::python
