@@ -1,6 +1,7 @@
-// What a peer's lane holds, and what follows from it: the envelope of a response (host) or request (worker), then its
+// What a peer's lane holds, and what follows from it: the envelope of a response (host), request or note (worker), then its
 // payload as an error or a value. Any bytes are refused, or lie within the record and mean what the generated code says.
 #include <samovar_wire/error_generated.h>
+#include <samovar_wire/note_generated.h>
 #include <samovar_wire/request_generated.h>
 #include <samovar_wire/response_generated.h>
 
@@ -73,6 +74,12 @@ std::vector<Input> seeds() {
                                         .flags = ipc::kRequestTimed,
                                         .payload = std::as_bytes(std::span(arguments))},
                            ipc::write_request));
+  inputs.push_back(written(ipc::Note{.call_id = 1,
+                                     .number = 2,
+                                     .kind = ipc::Kind::value,
+                                     .topic = ipc::Topic::reply,
+                                     .payload = std::as_bytes(std::span(arguments))},
+                           ipc::write_note));
   return inputs;
 }
 
@@ -114,6 +121,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     flatbuffers::Verifier verifier(data, size);
     expect(wire::VerifyRequestBuffer(verifier), "a request that is believed verifies");
     fuzz::expect_within(message, request.payload);
+  }
+
+  ipc::Note note;
+  if (ipc::read_note(message, note)) {
+    flatbuffers::Verifier verifier(data, size);
+    expect(wire::VerifyNoteBuffer(verifier), "a note that is believed verifies");
+    fuzz::expect_within(message, note.payload);
   }
   return 0;
 }

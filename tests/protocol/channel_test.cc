@@ -118,6 +118,60 @@ TEST(Channel, passes_every_call_on_two_mappings) {
   pass_many(*host, *worker);
 }
 
+// A stream's worker: it sends what it may, then sleeps in the middle of the call until the host lets it send more.
+TEST(Channel, a_note_reaches_a_call_that_runs_past_requests_that_wait) {
+  const auto host = host_end();
+  const pid_t child = fork();
+  if (child == 0) {
+    alarm(60);
+    const auto worker = on_its_own_mapping(*host);
+    Request request;
+    while (worker->peek(request) != Peek::record) worker->park();
+    if (!worker->start(request)) _exit(1);
+    std::uint64_t may_send = 0;
+    for (std::uint64_t sent = 0; sent < 1000; ++sent) {
+      while (sent == may_send) {
+        Note note;
+        if (worker->peek_note(note) == Peek::record && note.topic == Topic::credit && note.call_id == request.call_id) {
+          may_send = note.number;
+          worker->pop_note();
+        } else {
+          worker->wait_for_note(kNever);
+        }
+      }
+      write_response({.call_id = request.call_id, .number = static_cast<std::uint32_t>(sent), .status = Status::chunk}, worker->try_claim(0));
+      worker->publish();
+    }
+    write_response({.call_id = request.call_id}, worker->try_claim(0));
+    worker->finish();
+    _exit(worker->peek(request) == Peek::record && request.call_id == 8 ? 0 : 2);
+  }
+  send(*host, {.call_id = 7, .method = 1});
+  send(*host, {.call_id = 8, .method = 1});
+  std::uint64_t chunks = 0;
+  bool over = false;
+  for (std::uint64_t credit = 1; !over; ++credit) {
+    write_note({.call_id = 7, .number = credit}, host->notes.try_claim(message_bytes(0)));
+    host->notes.publish();
+    store_load_fence();
+    host->ring_if_asleep();
+    while (!over && chunks < credit) {
+      Response response;
+      std::vector<std::byte> copy;
+      if (!take(*host, response, copy)) continue;
+      EXPECT_EQ(response.call_id, 7u);
+      over = is_final(response.status);
+      if (!over) {
+        EXPECT_EQ(response.number, chunks++);
+      }
+    }
+    over |= chunks == 1000;
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(WIFEXITED(status) ? WEXITSTATUS(status) : -1, 0);
+}
+
 TEST(Channel, passes_every_call_to_another_process_that_sleeps_between_them) {
   const auto host = host_end();
   const pid_t child = fork();
