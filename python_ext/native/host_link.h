@@ -22,6 +22,8 @@ struct ModuleState {
   PyObject* context_type;
   PyObject* host_link_type;
   PyObject* nursery_link_type;
+  PyObject* schema_type;
+  PyObject* flat_payload_type;
 };
 
 }  // namespace samovar::python

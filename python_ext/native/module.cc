@@ -6,9 +6,11 @@
 #include "ipc/layout.h"
 #include "python_ext/native/argument_view.h"
 #include "python_ext/native/context.h"
+#include "python_ext/native/flat_payload.h"
 #include "python_ext/native/host_link.h"
 #include "python_ext/native/huge_pages.h"
 #include "python_ext/native/nursery_link.h"
+#include "python_ext/native/schema_object.h"
 #include "python_ext/native/values.h"
 
 namespace samovar::python {
@@ -27,6 +29,10 @@ int execute(PyObject* module) {
   if (state->host_link_type == nullptr || PyModule_AddObjectRef(module, "HostLink", state->host_link_type) < 0) return -1;
   state->nursery_link_type = make_nursery_link_type(module);
   if (state->nursery_link_type == nullptr || PyModule_AddObjectRef(module, "NurseryLink", state->nursery_link_type) < 0) return -1;
+  state->schema_type = make_schema_type(module);
+  if (state->schema_type == nullptr || PyModule_AddObjectRef(module, "Schema", state->schema_type) < 0) return -1;
+  state->flat_payload_type = make_flat_payload_type(module);
+  if (state->flat_payload_type == nullptr || PyModule_AddObjectRef(module, "FlatBuffer", state->flat_payload_type) < 0) return -1;
   PyObject* hash = PyLong_FromUnsignedLongLong(ipc::layout_hash());
   const int added = PyModule_AddObjectRef(module, "LAYOUT_HASH", hash);
   Py_XDECREF(hash);
@@ -39,6 +45,8 @@ int traverse(PyObject* module, visitproc visit, void* arg) {
     Py_VISIT(state->context_type);
     Py_VISIT(state->host_link_type);
     Py_VISIT(state->nursery_link_type);
+    Py_VISIT(state->schema_type);
+    Py_VISIT(state->flat_payload_type);
   }
   return 0;
 }
@@ -49,6 +57,8 @@ int clear(PyObject* module) {
     Py_CLEAR(state->context_type);
     Py_CLEAR(state->host_link_type);
     Py_CLEAR(state->nursery_link_type);
+    Py_CLEAR(state->schema_type);
+    Py_CLEAR(state->flat_payload_type);
   }
   return 0;
 }

@@ -22,16 +22,21 @@ from samovar.methods import after_fork, before_fork, method, preload
 
 if TYPE_CHECKING:
     from samovar._native import Context
+    from samovar.schemas import flatbuffer, schema
 
 __version__ = "0.1.0"
-__all__ = ["Context", "__version__", "after_fork", "before_fork", "method", "preload"]
+__all__ = ["Context", "__version__", "after_fork", "before_fork", "flatbuffer", "method", "preload", "schema"]
 
 
 def __getattr__(name: str) -> object:
-    # Context is native, and imported when asked for: the decorators work where no extension has been built, and a worker
+    # What is native is imported when asked for: the decorators work where no extension has been built, and a worker
     # whose extension does not load gets as far as saying so.
     if name == "Context":
         from samovar._native import Context
 
         return Context
+    if name in ("flatbuffer", "schema"):
+        from samovar import schemas
+
+        return getattr(schemas, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
