@@ -32,6 +32,8 @@ Result<Value> Reply::value() const {
     case PayloadKind::none: return Value();
     case PayloadKind::bytes: return Value(Bytes(data().begin(), data().end()));
     case PayloadKind::text: return Value(text());
+    case PayloadKind::flatbuffer:
+      return tl::unexpected(core::make_error(Category::application, Code::invalid_result, "the reply is a FlatBuffer and no value; read it with as<T>()"));
     default: break;
   }
   const std::vector<std::byte> copy = in_place() ? std::vector(data().begin(), data().end()) : std::vector<std::byte>();

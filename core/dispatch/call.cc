@@ -3,6 +3,7 @@
 #include <new>
 #include <utility>
 
+#include "core/arenas/request_arena.h"
 #include "core/errors.h"
 #include "ipc/doorbell.h"
 
@@ -123,6 +124,9 @@ bool CallPool::grow() {
   push_free(calls[0], calls[kChunkCalls - 1]);
   return true;
 }
+
+// A loan may be sent in part, so this is not the block's offset.
+std::uint64_t Call::payload_offset() const { return static_cast<std::uint64_t>(payload.data() - block.arena()->at(0)); }
 
 }  // namespace samovar::core
 

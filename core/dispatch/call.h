@@ -85,6 +85,7 @@ class alignas(ipc::kCacheLineBytes) Call {
   int attempts = 0;  // how often it was sent to a worker
   std::uint32_t requeues = 0;  // how often it moved on from a dead one, not begun
   std::uint32_t deaths = 0;    // how often a worker died while it ran
+  std::uint64_t payload_offset() const;  // in the arena of `block`. Requires: a block
   detail::Block block;         // where the payload lies, until a worker has done with it; a reply may lie there, too
 
   // --- the outcome: written by who claimed, read after done -----------------------------------------------------------

@@ -113,7 +113,7 @@ bool DutyCycle::send(int index, Call& call) {
   ipc::BlockReference block;
   std::span<const std::byte> payload = call.payload;
   if (call.block) {
-    block = {call.block.offset(), call.payload.size()};
+    block = {call.payload_offset(), call.payload.size()};
     payload = ipc::as_payload(block);
   }
   std::byte* message = slot.channel->requests.try_claim(ipc::message_bytes(static_cast<std::uint32_t>(payload.size())));

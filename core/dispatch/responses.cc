@@ -98,7 +98,7 @@ const char* DutyCycle::accept(Slot& slot, const Journal::Entry& entry, ipc::Resp
     return nullptr;
   }
   if (place != ipc::kResponseInArgument || !has_block) return "its reply lies in an argument that it does not have";
-  const std::uint64_t begin = entry.call->block.offset();
+  const std::uint64_t begin = entry.call->payload_offset();
   const auto bytes = block->offset < begin ? std::nullopt : ipc::block_at(entry.call->payload, {block->offset - begin, block->size});
   if (!bytes) return "its reply lies outside its argument";
   response.payload = *bytes;

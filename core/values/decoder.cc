@@ -23,6 +23,7 @@ bool Decoding::run(bool (*read)(const Decoder&, void*), void* out) {
     case PayloadKind::none: root.kind_ = Value::Kind::none; break;
     case PayloadKind::bytes: root.kind_ = Value::Kind::bytes; break;
     case PayloadKind::text: root.kind_ = Value::Kind::str; break;
+    case PayloadKind::flatbuffer: return note("a FlatBuffer, which no C++ type stands for: call it by name and read the reply with as<T>()");
     default: {
       ValueSlots::Slot slot{};
       if (const char* what = slots_.find_root(slot)) return malformed(what);

@@ -74,6 +74,9 @@ class Loan {
   // Sends only the first `bytes`. Requires: no more than size().
   void truncate(std::size_t bytes) { span_ = span_.first(bytes); }
 
+  // Sends only `bytes` from `offset` on. Requires: they lie within size().
+  void narrow(std::size_t offset, std::size_t bytes) { span_ = span_.subspan(offset, bytes); }
+
  private:
   friend class Payload;
 

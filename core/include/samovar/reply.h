@@ -18,6 +18,9 @@ namespace core {
 class Call;
 }
 
+template <class T>
+class FlatBuffer;
+
 class SAMOVAR_API Reply {
  public:
   Reply(Reply&& other) noexcept : call_(std::exchange(other.call_, nullptr)) {}
@@ -29,7 +32,7 @@ class SAMOVAR_API Reply {
     if (call_) release();
   }
 
-  PayloadKind kind() const;                  // none, bytes, text or value
+  PayloadKind kind() const;                  // any but arguments
 
   // As it was sent; valid while this reply lives. Larger than inline_bytes_max it lies in the worker's arena, or in this pool's
   // where the method has returned its own argument, and is read in place: hold it no longer than you need it.
@@ -41,6 +44,11 @@ class SAMOVAR_API Reply {
 
   // The result as a Value, whatever its kind. Fails: FlexBuffers that do not verify (invalid_result).
   Result<Value> value() const;
+
+  // The result as a FlatBuffer with root T, copied to private memory and verified there. With `identifier` the buffer must carry
+  // it: reply.as<fbs::Answer>(fbs::AnswerIdentifier()). Fails: invalid_result, with why. Requires: <samovar/flatbuffers.h>.
+  template <class T>
+  Result<FlatBuffer<T>> as(const char* identifier = nullptr) const;
 
   // Time in the handler; zero unless CallOptions::timed. Source: CLOCK_MONOTONIC in the worker.
   std::chrono::nanoseconds service_time() const;
