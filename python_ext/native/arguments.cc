@@ -3,6 +3,7 @@
 #include <optional>
 #include <utility>
 
+#include "python_ext/native/schema_object.h"
 #include "python_ext/native/values.h"
 
 namespace samovar::python {
@@ -20,7 +21,8 @@ bool ArgumentReader::read(RunningCall& call, Arguments& out) {
     return false;
   }
   const bool in_arena = (request.flags & ipc::kRequestInArena) != 0;
-  if (request.kind == ipc::Kind::bytes) {
+  if (call.method->schema) return read_flatbuffer(call, *payload, out);
+  if (request.kind == ipc::Kind::bytes || request.kind == ipc::Kind::flatbuffer) {
     PyObject* view = in_arena ? call.argument.show(*payload, request.call_id, call.method->described.name) : view_.show(*payload);
     out.set_borrowed(view);
     return view != nullptr;
@@ -34,6 +36,29 @@ bool ArgumentReader::read(RunningCall& call, Arguments& out) {
   const bool read = request.kind == ipc::Kind::text ? read_text(copy, out) : read_values(request.kind, copy, out);
   if (read) call.failure_code = ipc::FailureCode::exception;
   return read;
+}
+
+// Where the method has said which schema: bytes are taken, too, for it is the verification that tells. What lies in the arena is read
+// there: a view checks each access (schema_view.h).
+bool ArgumentReader::read_flatbuffer(RunningCall& call, std::span<const std::byte> payload, Arguments& out) {
+  const ipc::Request& request = call.request;
+  PyObject* schema = call.method->schema.get();
+  call.failure_code = ipc::FailureCode::argument;
+  if (request.kind != ipc::Kind::flatbuffer && request.kind != ipc::Kind::bytes) {
+    PyErr_Format(PyExc_TypeError, "argument: %s takes a FlatBuffer (samovar::flatbuffer()), and something else was sent",
+                 call.method->described.name.c_str());
+    return false;
+  }
+  Ref view;
+  if ((request.flags & ipc::kRequestInArena) == 0) {
+    view = Ref::steal(view_copy(schema, payload, "argument: the FlatBuffer"));
+  } else if (PyObject* in_place = call.argument.show(payload, request.call_id, call.method->described.name)) {
+    view = Ref::steal(view_in_place(schema, in_place, "argument: the FlatBuffer"));
+  }
+  if (!view) return false;
+  call.failure_code = ipc::FailureCode::exception;
+  out.set(std::move(view));
+  return true;
 }
 
 bool ArgumentReader::read_text(std::span<const std::byte> utf8, Arguments& out) {

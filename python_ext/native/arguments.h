@@ -52,6 +52,7 @@ class ArgumentReader {
   bool read(RunningCall& call, Arguments& out);
 
  private:
+  bool read_flatbuffer(RunningCall& call, std::span<const std::byte> payload, Arguments& out);
   bool read_text(std::span<const std::byte> utf8, Arguments& out);
   bool read_values(ipc::Kind kind, std::span<const std::byte> bytes, Arguments& out);
 

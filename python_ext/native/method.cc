@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "python_ext/native/errors.h"
+#include "python_ext/native/schema_object.h"
 
 namespace samovar::python {
 namespace {
@@ -49,6 +50,9 @@ bool read_methods(PyObject* sequence, std::vector<Method>& methods) {
   for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(items.get()); ++i) {
     Attributes method(PySequence_Fast_GET_ITEM(items.get(), i));
     Ref function = method.object("function");
+    Ref schema = method.object("schema");
+    if (schema.get() == Py_None) schema.reset();
+    if (schema && !is_schema(schema.get())) PyErr_SetString(PyExc_TypeError, "schema of a method is no samovar.schema()");
     const Ref its_limits = method.object("limits");
     if (!its_limits) return false;
     Attributes limits(its_limits.get());
@@ -62,7 +66,8 @@ bool read_methods(PyObject* sequence, std::vector<Method>& methods) {
                                      .batch_max = method.number<std::uint32_t>("batch_max"),
                                      .batch_wait_ns = method.number<std::int64_t>("batch_wait_ns")},
                        .function = std::move(function),
-                       .wants_ctx = method.flag("wants_ctx")});
+                       .wants_ctx = method.flag("wants_ctx"),
+                       .schema = std::move(schema)});
     if (Attributes::failed()) return false;
   }
   return true;

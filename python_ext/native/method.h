@@ -17,6 +17,7 @@ struct Method {
   ipc::Method described;  // as the host is told of it
   Ref function;
   bool wants_ctx = false;
+  Ref schema;  // of the FlatBuffer that it takes, or null
 };
 
 // A sequence of samovar.methods.Method. False with an exception.

@@ -1,5 +1,7 @@
 #include "python_ext/native/results.h"
 
+#include "python_ext/native/flat_payload.h"
+
 namespace samovar::python {
 namespace {
 
@@ -45,6 +47,10 @@ bool ResultEncoder::encode(PyObject* result, Encoded& out) {
   if (PyByteArray_Check(result)) {
     out = {ipc::Kind::bytes, as_bytes(PyByteArray_AS_STRING(result), PyByteArray_GET_SIZE(result))};
     return true;
+  }
+  if (is_flatbuffer(result)) {
+    out.kind = ipc::Kind::flatbuffer;
+    return flatbuffer_bytes(result, out.bytes, rebuilt_);
   }
   if (!values_.encode(result)) return false;
   out = {ipc::Kind::value, values_.bytes()};

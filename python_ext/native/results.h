@@ -10,6 +10,7 @@
 #include <span>
 
 #include "ipc/message.h"
+#include "python_ext/native/ref.h"
 #include "python_ext/native/values.h"
 
 namespace samovar::python {
@@ -27,6 +28,7 @@ class ResultEncoder {
 
  private:
   ValueEncoder values_;
+  Ref rebuilt_;  // a part of a FlatBuffer, as one of its own
 };
 
 }  // namespace samovar::python

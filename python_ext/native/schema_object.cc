@@ -207,7 +207,7 @@ PyObject* list_names(PyObject* object, PyObject*) {
 
 PyObject* repr(PyObject* object) { return PyUnicode_FromFormat("<samovar.schema %U>", schema_of(object).origin); }
 
-PyObject* view(PyObject* object, PyObject* buffer) { return view_in_place(object, buffer); }
+PyObject* view(PyObject* object, PyObject* buffer) { return view_in_place(object, buffer, "the FlatBuffer"); }
 
 PyObject* get_root(PyObject* object, void*) {
   const Table* root = schema_of(object).schema->root;
@@ -248,17 +248,19 @@ PyObject* make_schema_type(PyObject* module) {
 
 TableType& table_type_of(PyTypeObject* type) { return *static_cast<TableType*>(type->tp_getset->closure); }
 
-PyObject* view_copy(PyObject* schema, std::span<const std::byte> bytes) {
+bool is_schema(PyObject* object) { return Py_TYPE(object)->tp_dealloc == dealloc; }
+
+PyObject* view_copy(PyObject* schema, std::span<const std::byte> bytes, const char* what) {
   BufferObject* buffer = buffer_of_copy(schema_of(schema), bytes);
-  return buffer != nullptr ? verified_root(schema_of(schema), buffer) : nullptr;
+  return buffer != nullptr ? verified_root(schema_of(schema), buffer, what) : nullptr;
 }
 
-PyObject* view_in_place(PyObject* schema, PyObject* exporter) {
+PyObject* view_in_place(PyObject* schema, PyObject* exporter, const char* what) {
   BufferObject* buffer = buffer_of_exporter(schema_of(schema), exporter);
   if (buffer == nullptr) return nullptr;
-  if (reinterpret_cast<std::uintptr_t>(buffer->bytes.data) % 8 == 0) return verified_root(schema_of(schema), buffer);
+  if (reinterpret_cast<std::uintptr_t>(buffer->bytes.data) % 8 == 0) return verified_root(schema_of(schema), buffer, what);
   const Ref unaligned = Ref::steal(reinterpret_cast<PyObject*>(buffer));
-  return view_copy(schema, std::as_bytes(std::span(buffer->bytes.data, buffer->bytes.size)));
+  return view_copy(schema, std::as_bytes(std::span(buffer->bytes.data, buffer->bytes.size)), what);
 }
 
 std::string suggestion(PyObject* name, PyObject* candidates) {

@@ -47,13 +47,15 @@ PyObject* make_schema_type(PyObject* module);
 
 inline SchemaObject& schema_of(PyObject* object) { return *reinterpret_cast<SchemaObject*>(object); }
 
+bool is_schema(PyObject* object);
+
 // Of a type that view_dealloc belongs to.
 TableType& table_type_of(PyTypeObject* type);
 
-// The root of a payload, verified: over a copy of `bytes`, or in place, keeping `exporter`. Requires: `schema` is of the schema type.
-// A new reference, or null with an exception: ValueError for what does not verify.
-PyObject* view_copy(PyObject* schema, std::span<const std::byte> bytes);
-PyObject* view_in_place(PyObject* schema, PyObject* exporter);
+// The root of a FlatBuffer, verified: over a copy of `bytes`, or in place, keeping `exporter`. Requires: is_schema(schema).
+// A new reference, or null with an exception: ValueError, which begins with `what`, for what does not verify.
+PyObject* view_copy(PyObject* schema, std::span<const std::byte> bytes, const char* what);
+PyObject* view_in_place(PyObject* schema, PyObject* exporter, const char* what);
 
 // For a name that does not exist: "; did you mean 'label'?", or nothing. Never fails.
 std::string suggestion(PyObject* name, PyObject* candidates);

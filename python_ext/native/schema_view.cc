@@ -382,7 +382,7 @@ BufferObject* buffer_of_memory(SchemaObject& schema, std::unique_ptr<std::uint8_
   return buffer;
 }
 
-PyObject* verified_root(SchemaObject& schema, BufferObject* buffer) {
+PyObject* verified_root(SchemaObject& schema, BufferObject* buffer, const char* what) {
   const Ref owned = Ref::steal(as_object(*buffer));
   const Table* root = schema.schema->root;
   if (root == nullptr) {
@@ -397,7 +397,7 @@ PyObject* verified_root(SchemaObject& schema, BufferObject* buffer) {
     return PyErr_NoMemory();
   }
   if (!why.empty()) {
-    PyErr_Format(PyExc_ValueError, "the FlatBuffer %s", why.c_str());
+    PyErr_Format(PyExc_ValueError, "%s %s", what, why.c_str());
     return nullptr;
   }
   buffer->root = at.at;

@@ -60,8 +60,8 @@ BufferObject* buffer_of_copy(SchemaObject& schema, std::span<const std::byte> by
 BufferObject* buffer_of_exporter(SchemaObject& schema, PyObject* exporter);
 BufferObject* buffer_of_memory(SchemaObject& schema, std::unique_ptr<std::uint8_t[]> memory, std::span<const std::uint8_t> bytes);
 
-// The root of `buffer`, verified; takes over the reference of `buffer`. Null with ValueError: "the FlatBuffer does not verify: ..."
-PyObject* verified_root(SchemaObject& schema, BufferObject* buffer);
+// The root of `buffer`, verified; takes over the reference of `buffer`. Null with ValueError: "{what} does not verify: ..."
+PyObject* verified_root(SchemaObject& schema, BufferObject* buffer, const char* what);
 
 // A view of a table or struct. New references, or null with an exception.
 PyObject* view_table(BufferObject& buffer, const Table& table, std::uint32_t at);

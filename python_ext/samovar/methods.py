@@ -5,7 +5,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+if TYPE_CHECKING:
+    from samovar._native import Schema
 
 AnyFunction = Callable[..., Any]
 F = TypeVar("F", bound=AnyFunction)
@@ -43,6 +46,8 @@ class Method:
     """Calls that it takes at once."""
     batch_wait_ns: int = 0
     """How long a call may wait for others to be taken with."""
+    schema: Schema | None = None
+    """Of the FlatBuffer that it takes."""
 
 
 class Hooks:
@@ -70,9 +75,10 @@ class Registry:
         self.before_fork = Hooks("before_fork")
         self.after_fork = Hooks("after_fork")
 
-    def add_method(self, function: AnyFunction, name: str) -> None:
+    def add_method(self, function: AnyFunction, name: str, schema: Schema | None = None) -> None:
         check_method(function, name)
-        added = Method(name, function, wants_ctx(function), place_of(function), limits_of(function))
+        check_schema(function, schema)
+        added = Method(name, function, wants_ctx(function), place_of(function), limits_of(function), schema=schema)
         known = self._methods.get(name)
         # A module may be executed twice (by `python -m` and by an import): the same place is the same method.
         if known is not None and known.function is not function and known.place != added.place:
@@ -93,18 +99,19 @@ registry = Registry()
 @overload
 def method(function: F, /) -> F: ...
 @overload
-def method(name: str | None = None) -> Callable[[F], F]: ...
-def method(name: Any = None) -> Any:
+def method(name: str | None = None, *, schema: Schema | None = None) -> Callable[[F], F]: ...
+def method(name: Any = None, *, schema: Schema | None = None) -> Any:
     """Let the host call a function by its name, or by the name given: @samovar.method, @samovar.method("name").
 
-    The function stays as it is. If it declares a parameter `ctx`, it gets a samovar.Context there.
+    The function stays as it is. If it declares a parameter `ctx`, it gets a samovar.Context there. With a schema (of
+    samovar.schema()) its argument is a view of a FlatBuffer that has been verified; without one, the bytes of a FlatBuffer.
     """
     if name is not None and not isinstance(name, str):
         registry.add_method(name, getattr(name, "__name__", ""))
         return name
 
     def register(function: F) -> F:
-        registry.add_method(function, name if name is not None else getattr(function, "__name__", ""))
+        registry.add_method(function, name if name is not None else getattr(function, "__name__", ""), schema)
         return function
 
     return register
@@ -146,6 +153,17 @@ def check_method(function: AnyFunction, name: str) -> None:
         name.encode()
     except UnicodeEncodeError:
         raise ValueError(f"{name!r} cannot be the name of a method: UTF-8 cannot say it") from None
+
+
+def check_schema(function: AnyFunction, schema: object) -> None:
+    if schema is None:
+        return
+    from samovar._native import Schema  # where there is a schema it has been loaded already
+
+    if not isinstance(schema, Schema):
+        raise TypeError(f"{place_of(function)}: schema= takes what samovar.schema() returns, not {type(schema).__name__}")
+    if schema.root is None:
+        raise ValueError(f"{place_of(function)}: {schema!r} names no root_type, so it does not say what the argument is")
 
 
 def wants_ctx(function: AnyFunction) -> bool:

@@ -21,9 +21,10 @@ def schema(source: str | os.PathLike[str] | bytes) -> Schema:
         def score(question):
             return answer.Answer(label=question.label, scores=[0.5, 0.25])
 
-    Its tables, structs and enums are attributes (`answer.Answer`, `answer.Color.Red`; with a namespace: `answer["shop.Item"]`).
-    Calling a table's type builds one: fields by name, checked; lists, dicts, arrays and views as values. Views and what is built
-    are of the same types: scalars, str, nested views, sequences of them, memoryviews of scalars; None for what is absent.
+    Its tables, structs and enums are attributes: `answer.Answer`, `answer.Color.Red`; by full name, `answer["shop.Item"]`.
+    Calling a table's type builds one: fields by name, checked; lists, dicts, arrays and views as values. What is built is a
+    view, too. A view's fields are scalars, str, views, sequences of them, and memoryviews of scalars; None for what is absent.
+    It cannot be changed, and may be kept: it keeps the memory that it shows.
 
     Raises OSError where it cannot be read, ValueError where it is no schema.
     """
