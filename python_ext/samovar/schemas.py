@@ -23,8 +23,8 @@ def schema(source: str | os.PathLike[str] | bytes) -> Schema:
 
     Its tables, structs and enums are attributes: `answer.Answer`, `answer.Color.Red`; by full name, `answer["shop.Item"]`.
     Calling a table's type builds one: fields by name, checked; lists, dicts, arrays and views as values. What is built is a
-    view, too. A view's fields are scalars, str, views, sequences of them, and memoryviews of scalars; None for what is absent.
-    It cannot be changed, and may be kept: it keeps the memory that it shows.
+    view, too. A view's fields are scalars, str, views, sequences of them, and memoryviews of scalars; None for what is
+    absent. It cannot be changed, and may be kept: it keeps the memory that it shows.
 
     Raises OSError where it cannot be read, ValueError where it is no schema.
     """
