@@ -65,6 +65,8 @@ class Verifier {
       case What::text:
       case What::table: return reference(field.what, field.table, at);
       case What::choice: {
+        std::uint32_t ignored = 0;
+        if (const char* wrong = bytes_.follow(at, ignored, 1)) return fail(wrong);  // of whatever type
         const std::uint32_t type = bytes_.place(table, field.type_field->offset, 1);
         return type == 0 || member(*field.enumeration, bytes_.data[type], at);
       }
