@@ -92,6 +92,11 @@ bool add_members(SchemaObject& self) {
     const Ref member = int_enum(one);
     if (!member || !add_member(self.members, one.name, one.short_name, member.get())) return false;
   }
+  PyObject* name = nullptr;
+  Py_ssize_t at = 0;
+  while (PyDict_Next(self.members, &at, &name, nullptr) != 0) {
+    self.has_own_names = self.has_own_names || PyObject_HasAttr(reinterpret_cast<PyObject*>(Py_TYPE(&self)), name) != 0;
+  }
   return true;
 }
 
@@ -187,6 +192,12 @@ PyObject* lookup(PyObject* object, PyObject* name) {
 }
 
 PyObject* getattro(PyObject* object, PyObject* name) {
+  const SchemaObject& self = schema_of(object);
+  if (!self.has_own_names) {
+    PyObject* member = PyDict_GetItemWithError(self.members, name);
+    if (member != nullptr && member != Py_None) return Py_NewRef(member);
+    if (PyErr_Occurred()) return nullptr;
+  }
   PyObject* value = PyObject_GenericGetAttr(object, name);
   if (value != nullptr || PyErr_ExceptionMatches(PyExc_AttributeError) == 0) return value;
   PyErr_Clear();

@@ -36,6 +36,7 @@ struct SchemaObject {
   std::deque<TableType> table_types;
   PyObject* types;        // list: those of the tables
   PyObject* members;      // dict: name -> type of a table, or an IntEnum
+  bool has_own_names;     // whether a member has the name of an attribute of ours, which comes first
   PyObject* origin;       // str: where it was read, for messages
   PyTypeObject* buffer_type;
   PyTypeObject* vector_type;
