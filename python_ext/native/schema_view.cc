@@ -202,8 +202,16 @@ PyObject* read_struct_field(const ViewObject& view, const Field& field) {
 // ---- BufferObject
 
 BufferObject* new_buffer(SchemaObject& schema, std::size_t storage) {
-  BufferObject* buffer = reinterpret_cast<BufferObject*>(schema.buffer_type->tp_alloc(schema.buffer_type, static_cast<Py_ssize_t>(storage)));
-  if (buffer != nullptr) buffer->schema = Py_NewRef(reinterpret_cast<PyObject*>(&schema));
+  // Not by tp_alloc, which would zero the storage.
+  PyTypeObject* type = schema.buffer_type;
+  void* memory = PyObject_Malloc(static_cast<std::size_t>(type->tp_basicsize) + storage);
+  if (memory == nullptr) {
+    PyErr_NoMemory();
+    return nullptr;
+  }
+  std::memset(memory, 0, sizeof(BufferObject));
+  auto* buffer = reinterpret_cast<BufferObject*>(PyObject_InitVar(static_cast<PyVarObject*>(memory), type, static_cast<Py_ssize_t>(storage)));
+  buffer->schema = Py_NewRef(reinterpret_cast<PyObject*>(&schema));
   return buffer;
 }
 
