@@ -14,7 +14,15 @@ namespace {
 constexpr std::uint32_t kTableBytesMax = 0xffff;  // a vtable says how long its table is in 16 bits
 constexpr std::uint32_t kAlignMax = 256;
 
-std::optional<Scalar> scalar_of(reflection::BaseType type) {
+// As they stand in the buffer: any number, where the generated accessors would make an enum of it.
+int base_of(const reflection::Type& type) {
+  return reinterpret_cast<const flatbuffers::Table&>(type).GetField<std::int8_t>(reflection::Type::VT_BASE_TYPE, reflection::None);
+}
+int element_of(const reflection::Type& type) {
+  return reinterpret_cast<const flatbuffers::Table&>(type).GetField<std::int8_t>(reflection::Type::VT_ELEMENT, reflection::None);
+}
+
+std::optional<Scalar> scalar_of(int type) {
   switch (type) {
     case reflection::Bool: return Scalar::boolean;
     case reflection::Byte: return Scalar::i8;
@@ -123,7 +131,7 @@ class Reader {
     if (!is_name(out.name)) return fail("an enum has a name that cannot be one in Python");
     out.short_name = last_part(out.name);
     out.is_union = from.is_union();
-    const auto scalar = scalar_of(from.underlying_type()->base_type());
+    const auto scalar = scalar_of(base_of(*from.underlying_type()));
     if (!scalar || *scalar == Scalar::f32 || *scalar == Scalar::f64) return fail(out.name + " is no enum of integers");
     out.scalar = *scalar;
     if (out.is_union && width_of(out.scalar) != 1) return fail(out.name + " has types that are not bytes");
@@ -134,11 +142,11 @@ class Reader {
       to.number = value->value();
       if (!out.is_union) continue;
       const auto* type = value->union_type();
-      if (type == nullptr || type->base_type() == reflection::None) {
+      if (type == nullptr || base_of(*type) == reflection::None) {
         to.what = What::scalar;
-      } else if (type->base_type() == reflection::String) {
+      } else if (base_of(*type) == reflection::String) {
         to.what = What::text;
-      } else if (type->base_type() == reflection::Obj && is_table(type->index())) {
+      } else if (base_of(*type) == reflection::Obj && is_table(type->index())) {
         to.table = &out_->tables[static_cast<std::size_t>(type->index())];
         to.what = to.table->is_struct ? What::structure : What::table;
       } else {
@@ -182,11 +190,11 @@ class Reader {
     to.offset = from.offset();
     to.required = from.required();
     const reflection::Type& type = *from.type();
-    reflection::BaseType base = type.base_type();
+    int base = base_of(type);
     if (base == reflection::Vector || base == reflection::Array) {
       to.many = base == reflection::Vector ? Many::vector : Many::array;
       to.length = type.fixed_length();
-      base = type.element();
+      base = element_of(type);
     }
     to.width = to.align = 4;
     if (const auto scalar = scalar_of(base)) {

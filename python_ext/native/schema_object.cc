@@ -5,6 +5,7 @@
 
 #include "python_ext/native/ref.h"
 #include "python_ext/native/schema_build.h"
+#include "python_ext/native/schema_sequence.h"
 #include "python_ext/native/schema_view.h"
 
 namespace samovar::python {

@@ -6,35 +6,10 @@
 
 #include "python_ext/native/ref.h"
 #include "python_ext/native/schema_object.h"
+#include "python_ext/native/schema_sequence.h"
 
 namespace samovar::python {
 namespace {
-
-constexpr std::size_t kBufferAlign = 16;
-
-// A sequence of structs, tables, strings or members of a union.
-struct VectorObject {
-  PyObject_HEAD
-  BufferObject* buffer;
-  const Field* field;
-  std::uint32_t first;
-  std::uint32_t count;
-  std::uint32_t types;  // of a vector of unions: where the first type stands
-};
-
-struct ScalarsObject {
-  PyObject_HEAD
-  BufferObject* buffer;
-  Scalar scalar;
-  const std::uint8_t* first;
-  Py_ssize_t count;
-};
-
-VectorObject& vector_of(PyObject* self) { return *reinterpret_cast<VectorObject*>(self); }
-ScalarsObject& scalars_of(PyObject* self) { return *reinterpret_cast<ScalarsObject*>(self); }
-BufferObject& buffer_of(PyObject* self) { return *reinterpret_cast<BufferObject*>(self); }
-PyObject* as_object(BufferObject& buffer) { return reinterpret_cast<PyObject*>(&buffer); }
-SchemaObject& schema_behind(const BufferObject& buffer) { return schema_of(buffer.schema); }
 
 template <class T>
 T load(const std::uint8_t* from) {
@@ -114,35 +89,6 @@ PyObject* raise_changed(const Field& field, const char* what) {
   return nullptr;
 }
 
-// A new object of one of the shared types, which holds `buffer`.
-template <class Object>
-PyObject* make_over(PyTypeObject* type, BufferObject& buffer) {
-  PyObject* object = type->tp_alloc(type, 0);
-  if (object != nullptr) reinterpret_cast<Object*>(object)->buffer = &buffer_of(Py_NewRef(as_object(buffer)));
-  return object;
-}
-
-PyObject* view_scalars(BufferObject& buffer, const Field& field, std::uint32_t first, std::uint32_t count) {
-  const Ref object = Ref::steal(make_over<ScalarsObject>(schema_behind(buffer).scalars_type, buffer));
-  if (!object) return nullptr;
-  ScalarsObject& scalars = scalars_of(object.get());
-  scalars.scalar = field.scalar;
-  scalars.first = buffer.bytes.data + first;
-  scalars.count = count;
-  return PyMemoryView_FromObject(object.get());
-}
-
-PyObject* view_sequence(BufferObject& buffer, const Field& field, std::uint32_t first, std::uint32_t count, std::uint32_t types) {
-  PyObject* object = make_over<VectorObject>(schema_behind(buffer).vector_type, buffer);
-  if (object == nullptr) return nullptr;
-  VectorObject& vector = vector_of(object);
-  vector.field = &field;
-  vector.first = first;
-  vector.count = count;
-  vector.types = types;
-  return object;
-}
-
 PyObject* read_text(BufferObject& buffer, const Field& field, std::uint32_t at) {
   std::uint32_t first = 0;
   std::uint32_t count = 0;
@@ -152,21 +98,6 @@ PyObject* read_text(BufferObject& buffer, const Field& field, std::uint32_t at) 
     PyErr_Format(PyExc_ValueError, "%s.%s: the string is not UTF-8", field.owner->short_name.c_str(), field.name.c_str());
   }
   return text;
-}
-
-// What the offset at `at` refers to.
-PyObject* read_reference(BufferObject& buffer, const Field& field, What what, const Table* table, std::uint32_t at) {
-  std::uint32_t target = 0;
-  if (const char* wrong = buffer.bytes.follow(at, target, what == What::structure ? table->size : 4)) return raise_changed(field, wrong);
-  if (what == What::text) return read_text(buffer, field, target);
-  if (what == What::structure) return view_struct(buffer, *table, target);
-  return view_table(buffer, *table, target);
-}
-
-PyObject* read_member(BufferObject& buffer, const Field& field, std::uint8_t type, std::uint32_t at) {
-  const EnumValue* value = field.enumeration->find(type);
-  if (value == nullptr || value->what == What::scalar) Py_RETURN_NONE;  // NONE, or of a later version of the schema
-  return read_reference(buffer, field, value->what, value->table, at);
 }
 
 PyObject* read_vector(const ViewObject& view, const Field& field, std::uint32_t at) {
@@ -199,118 +130,6 @@ PyObject* read_struct_field(const ViewObject& view, const Field& field) {
   return pick<InStruct>(field.scalar)(reinterpret_cast<PyObject*>(const_cast<ViewObject*>(&view)), const_cast<Field*>(&field));
 }
 
-// ---- BufferObject
-
-BufferObject* new_buffer(SchemaObject& schema, std::size_t storage) {
-  // Not by tp_alloc, which would zero the storage.
-  PyTypeObject* type = schema.buffer_type;
-  void* memory = PyObject_Malloc(static_cast<std::size_t>(type->tp_basicsize) + storage);
-  if (memory == nullptr) {
-    PyErr_NoMemory();
-    return nullptr;
-  }
-  std::memset(memory, 0, sizeof(BufferObject));
-  auto* buffer = reinterpret_cast<BufferObject*>(PyObject_InitVar(static_cast<PyVarObject*>(memory), type, static_cast<Py_ssize_t>(storage)));
-  buffer->schema = Py_NewRef(reinterpret_cast<PyObject*>(&schema));
-  return buffer;
-}
-
-bool check_size(std::size_t bytes) {
-  if (bytes <= kBufferBytesMax) return true;
-  PyErr_Format(PyExc_ValueError, "the FlatBuffer of %zu bytes is larger than one can be (2 GiB)", bytes);
-  return false;
-}
-
-void buffer_dealloc(PyObject* self) {
-  BufferObject& buffer = buffer_of(self);
-  if (buffer.source.obj != nullptr) PyBuffer_Release(&buffer.source);
-  delete[] buffer.memory;
-  Py_XDECREF(buffer.schema);
-  PyTypeObject* type = Py_TYPE(self);
-  type->tp_free(self);
-  Py_DECREF(type);
-}
-
-template <class Object>
-void dealloc_over(PyObject* self) {
-  Py_XDECREF(as_object(*reinterpret_cast<Object*>(self)->buffer));
-  PyTypeObject* type = Py_TYPE(self);
-  type->tp_free(self);
-  Py_DECREF(type);
-}
-
-// ---- ScalarsObject
-
-int scalars_getbuffer(PyObject* self, Py_buffer* out, int flags) {
-  ScalarsObject& scalars = scalars_of(self);
-  if ((flags & PyBUF_WRITABLE) != 0) {
-    PyErr_SetString(PyExc_BufferError, "a FlatBuffer is read-only");
-    out->obj = nullptr;
-    return -1;
-  }
-  out->itemsize = width_of(scalars.scalar);
-  out->buf = const_cast<std::uint8_t*>(scalars.first);
-  out->len = scalars.count * out->itemsize;
-  out->obj = Py_NewRef(self);
-  out->readonly = 1;
-  out->ndim = 1;
-  out->format = (flags & PyBUF_FORMAT) != 0 ? const_cast<char*>(buffer_format(scalars.scalar)) : nullptr;
-  out->shape = (flags & PyBUF_ND) != 0 ? &scalars.count : nullptr;
-  out->strides = (flags & PyBUF_STRIDES) == PyBUF_STRIDES ? &out->itemsize : nullptr;
-  out->suboffsets = nullptr;
-  out->internal = nullptr;
-  return 0;
-}
-
-// ---- VectorObject
-
-Py_ssize_t vector_length(PyObject* self) { return vector_of(self).count; }
-
-PyObject* vector_item(PyObject* self, Py_ssize_t index) {
-  const VectorObject& vector = vector_of(self);
-  if (index < 0 || index >= static_cast<Py_ssize_t>(vector.count)) {
-    PyErr_SetString(PyExc_IndexError, "index out of range");
-    return nullptr;
-  }
-  const Field& field = *vector.field;
-  const auto i = static_cast<std::uint32_t>(index);
-  const std::uint32_t at = vector.first + i * field.width;
-  if (field.what == What::structure) return view_struct(*vector.buffer, *field.table, at);
-  if (field.what == What::choice) return read_member(*vector.buffer, field, vector.buffer->bytes.data[vector.types + i], at);
-  return read_reference(*vector.buffer, field, field.what, field.table, at);
-}
-
-PyObject* vector_subscript(PyObject* self, PyObject* key) {
-  const Py_ssize_t count = vector_length(self);
-  if (PySlice_Check(key)) {
-    Py_ssize_t start = 0;
-    Py_ssize_t stop = 0;
-    Py_ssize_t step = 0;
-    if (PySlice_Unpack(key, &start, &stop, &step) != 0) return nullptr;
-    const Py_ssize_t length = PySlice_AdjustIndices(count, &start, &stop, step);
-    Ref items = Ref::steal(PyList_New(length));
-    for (Py_ssize_t i = 0; items && i < length; ++i) {
-      PyObject* item = vector_item(self, start + i * step);
-      if (item == nullptr) return nullptr;
-      PyList_SET_ITEM(items.get(), i, item);
-    }
-    return items.release();
-  }
-  const Py_ssize_t index = PyNumber_AsSsize_t(key, PyExc_IndexError);
-  if (index == -1 && PyErr_Occurred()) return nullptr;
-  return vector_item(self, index < 0 ? index + count : index);
-}
-
-const char* element_name(const Field& field) {
-  if (field.what == What::scalar) return name_of(field.scalar);
-  if (field.what == What::text) return "string";
-  return field.what == What::choice ? field.enumeration->short_name.c_str() : field.table->short_name.c_str();
-}
-
-PyObject* vector_repr(PyObject* self) {
-  return PyUnicode_FromFormat("<%zd %s>", vector_length(self), element_name(*vector_of(self).field));
-}
-
 PyObject* shown(const Field& field, PyObject* value) {
   constexpr Py_ssize_t kShownMax = 60;
   if (PyMemoryView_Check(value)) {
@@ -324,70 +143,24 @@ PyObject* shown(const Field& field, PyObject* value) {
 
 }  // namespace
 
+PyObject* read_reference(BufferObject& buffer, const Field& field, What what, const Table* table, std::uint32_t at) {
+  std::uint32_t target = 0;
+  if (const char* wrong = buffer.bytes.follow(at, target, what == What::structure ? table->size : 4)) return raise_changed(field, wrong);
+  if (what == What::text) return read_text(buffer, field, target);
+  if (what == What::structure) return view_struct(buffer, *table, target);
+  return view_table(buffer, *table, target);
+}
+
+PyObject* read_member(BufferObject& buffer, const Field& field, std::uint8_t type, std::uint32_t at) {
+  const EnumValue* value = field.enumeration->find(type);
+  if (value == nullptr || value->what == What::scalar) Py_RETURN_NONE;  // NONE, or of a later version of the schema
+  return read_reference(buffer, field, value->what, value->table, at);
+}
+
 bool changed(const Field& field, const char* what) {
   PyErr_Format(PyExc_RuntimeError, "%s.%s %s: the bytes of this FlatBuffer have changed since they were verified",
                field.owner->short_name.c_str(), field.name.c_str(), what);
   return false;
-}
-
-PyObject* make_buffer_type(PyObject* module) {
-  static PyType_Slot slots[] = {{Py_tp_dealloc, reinterpret_cast<void*>(buffer_dealloc)}, {0, nullptr}};
-  static PyType_Spec spec = {"samovar.FlatBufferMemory", sizeof(BufferObject) + kBufferAlign, 1,
-                             Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE, slots};
-  return PyType_FromModuleAndSpec(module, &spec, nullptr);
-}
-
-PyObject* make_vector_type(PyObject* module) {
-  static PyType_Slot slots[] = {{Py_tp_dealloc, reinterpret_cast<void*>(dealloc_over<VectorObject>)},
-                                {Py_tp_repr, reinterpret_cast<void*>(vector_repr)},
-                                {Py_sq_length, reinterpret_cast<void*>(vector_length)},
-                                {Py_sq_item, reinterpret_cast<void*>(vector_item)},
-                                {Py_mp_length, reinterpret_cast<void*>(vector_length)},
-                                {Py_mp_subscript, reinterpret_cast<void*>(vector_subscript)},
-                                {Py_tp_doc, const_cast<char*>("A vector of tables, structs, strings or unions in a FlatBuffer; read-only.")},
-                                {0, nullptr}};
-  static PyType_Spec spec = {"samovar.FlatBufferVector", sizeof(VectorObject), 0,
-                             Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_SEQUENCE, slots};
-  return PyType_FromModuleAndSpec(module, &spec, nullptr);
-}
-
-PyObject* make_scalars_type(PyObject* module) {
-  static PyType_Slot slots[] = {{Py_tp_dealloc, reinterpret_cast<void*>(dealloc_over<ScalarsObject>)},
-                                {Py_bf_getbuffer, reinterpret_cast<void*>(scalars_getbuffer)},
-                                {0, nullptr}};
-  static PyType_Spec spec = {"samovar.FlatBufferScalars", sizeof(ScalarsObject), 0,
-                             Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE, slots};
-  return PyType_FromModuleAndSpec(module, &spec, nullptr);
-}
-
-BufferObject* buffer_of_copy(SchemaObject& schema, std::span<const std::byte> bytes) {
-  if (!check_size(bytes.size())) return nullptr;
-  BufferObject* buffer = new_buffer(schema, bytes.size());
-  if (buffer == nullptr) return nullptr;
-  const auto behind = reinterpret_cast<std::uintptr_t>(buffer + 1);
-  auto* data = reinterpret_cast<std::uint8_t*>((behind + kBufferAlign - 1) & ~(kBufferAlign - 1));
-  if (!bytes.empty()) std::memcpy(data, bytes.data(), bytes.size());
-  buffer->bytes = {data, static_cast<std::uint32_t>(bytes.size())};
-  return buffer;
-}
-
-BufferObject* buffer_of_exporter(SchemaObject& schema, PyObject* exporter) {
-  BufferObject* buffer = new_buffer(schema, 0);
-  if (buffer == nullptr) return nullptr;
-  if (PyObject_GetBuffer(exporter, &buffer->source, PyBUF_SIMPLE) != 0 || !check_size(static_cast<std::size_t>(buffer->source.len))) {
-    Py_DECREF(as_object(*buffer));
-    return nullptr;
-  }
-  buffer->bytes = {static_cast<const std::uint8_t*>(buffer->source.buf), static_cast<std::uint32_t>(buffer->source.len)};
-  return buffer;
-}
-
-BufferObject* buffer_of_memory(SchemaObject& schema, std::unique_ptr<std::uint8_t[]> memory, std::span<const std::uint8_t> bytes) {
-  BufferObject* buffer = new_buffer(schema, 0);
-  if (buffer == nullptr) return nullptr;
-  buffer->memory = memory.release();
-  buffer->bytes = {bytes.data(), static_cast<std::uint32_t>(bytes.size())};
-  return buffer;
 }
 
 PyObject* verified_root(SchemaObject& schema, BufferObject* buffer, const char* what) {

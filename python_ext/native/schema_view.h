@@ -9,27 +9,12 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-#include <cstddef>
 #include <cstdint>
-#include <memory>
-#include <span>
 
 #include "python_ext/native/schema.h"
-#include "python_ext/native/schema_verify.h"
+#include "python_ext/native/schema_buffer.h"
 
 namespace samovar::python {
-
-struct SchemaObject;
-
-// The memory that views read.
-struct BufferObject {
-  PyObject_VAR_HEAD
-  FlatBytes bytes;
-  std::uint32_t root;        // of the table that the buffer is finished with; 0: it is one struct, and no FlatBuffer
-  PyObject* schema;          // a SchemaObject
-  Py_buffer source;          // whose memory it is; obj is null: its own
-  std::uint8_t* memory;      // of its own, from a FlatBufferBuilder; null: behind this object
-};
 
 // A table or struct. Requires of `at`: as TableAt says; of a struct only at.at is set, and all of it lies within the buffer.
 struct ViewObject {
@@ -38,11 +23,6 @@ struct ViewObject {
   const Table* table;
   TableAt at;
 };
-
-// Types that all schemas share. New references, or null with an exception.
-PyObject* make_buffer_type(PyObject* module);
-PyObject* make_vector_type(PyObject* module);   // a sequence of what is no scalar
-PyObject* make_scalars_type(PyObject* module);  // what a memoryview of scalars views
 
 // The slots of a table's type; its attributes come beside them.
 void view_dealloc(PyObject* self);
@@ -55,11 +35,6 @@ inline bool is_view(PyObject* object) { return Py_TYPE(object)->tp_dealloc == vi
 inline ViewObject& view_of(PyObject* object) { return *reinterpret_cast<ViewObject*>(object); }
 inline bool is_root(const ViewObject& view) { return view.buffer->root != 0 && view.buffer->root == view.at.at; }
 
-// A buffer over a copy of `bytes`, over the memory of `exporter`, or over `bytes` in `memory`, which is taken. Null with an exception.
-BufferObject* buffer_of_copy(SchemaObject& schema, std::span<const std::byte> bytes);
-BufferObject* buffer_of_exporter(SchemaObject& schema, PyObject* exporter);
-BufferObject* buffer_of_memory(SchemaObject& schema, std::unique_ptr<std::uint8_t[]> memory, std::span<const std::uint8_t> bytes);
-
 // The root of `buffer`, verified; takes over the reference of `buffer`. Null with ValueError: "{what} does not verify: ..."
 PyObject* verified_root(SchemaObject& schema, BufferObject* buffer, const char* what);
 
@@ -69,6 +44,10 @@ PyObject* view_struct(BufferObject& buffer, const Table& table, std::uint32_t at
 
 // The value of a field: None where it is absent.
 PyObject* read_field(const ViewObject& view, const Field& field);
+
+// What the offset at `at` refers to; what a member of a union of that type is, None where the schema does not know it.
+PyObject* read_reference(BufferObject& buffer, const Field& field, What what, const Table* table, std::uint32_t at);
+PyObject* read_member(BufferObject& buffer, const Field& field, std::uint8_t type, std::uint32_t at);
 
 // For the copy of a view into another buffer: where things lie. False with RuntimeError: the bytes have changed since they were verified.
 bool changed(const Field& field, const char* what);
