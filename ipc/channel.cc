@@ -17,6 +17,7 @@ namespace {
 constexpr std::uint32_t kPunchPages = 2048;   // 8 MiB: a request that comes meanwhile waits no longer than that takes
 constexpr std::uint32_t kIdlePeriodsMax = 6;
 constexpr int kRunningMethodBits = 16;
+constexpr std::int64_t kLookForDeadViewsNs = 1'000'000;  // while waiting for room
 
 HostPage* host_page(std::byte* memory) { return reinterpret_cast<HostPage*>(memory); }
 WorkerPage* worker_page(std::byte* memory) { return reinterpret_cast<WorkerPage*>(memory); }
@@ -231,8 +232,8 @@ bool WorkerEnd::start(const Request& request) {
 
 std::optional<std::span<const std::byte>> WorkerEnd::payload(const Request& request) const {
   if ((request.flags & kRequestInArena) == 0) return request.payload;
-  const std::optional<BlockReference> block = read_block_reference(request.payload);
-  return block ? block_at(request_arena_, *block) : std::nullopt;
+  const std::optional<Located> located = read_located(request.kind, request.payload);
+  return located ? block_at(request_arena_, located->block) : std::nullopt;
 }
 
 SystemResult<std::optional<std::uint64_t>> WorkerEnd::allocate_block(std::uint64_t bytes) {
@@ -244,21 +245,41 @@ SystemResult<std::optional<std::uint64_t>> WorkerEnd::allocate_block(std::uint64
   return block;
 }
 
+SystemResult<std::optional<std::uint64_t>> WorkerEnd::allocate_viewed_block(std::uint64_t bytes) {
+  auto block = allocate_block(bytes);
+  if (block && *block) viewed_blocks_.add(**block, bytes);
+  return block;
+}
+
 bool WorkerEnd::wait_for_release(std::int64_t deadline_ns) {
+  // The death of a view in another thread rings nobody.
+  if (!viewed_blocks_.empty()) deadline_ns = std::min(deadline_ns, now_ns() + kLookForDeadViewsNs);
   ipc::park(host_page_->doorbell, worker_page_->awaits_block, deadline_ns,
             [this] { return response_releases_.has_news() || stopping(); });
   return collect_releases();
 }
 
+void WorkerEnd::settle_views() {
+  viewed_blocks_.settle([this](std::uint64_t offset) {
+    response_arena_.free(offset);
+    --blocks_out_;
+  });
+}
+
 bool WorkerEnd::collect_releases() {
+  if (!viewed_blocks_.empty()) settle_views();
   if (!response_releases_.has_news()) return false;
   for (std::uint64_t left = response_releases_.look(); left > 0; --left) {
-    if (blocks_out_ == 0 || !response_arena_.free(response_releases_.front())) {
-      std::fprintf(stderr, "samovar: the host has released a block that it does not have; it has a bug\n");
-      std::abort();
+    const std::uint64_t offset = response_releases_.front();
+    const auto given_back = viewed_blocks_.give_back(offset);
+    if (given_back != ViewedBlocks::GivenBack::viewed) {
+      if (given_back == ViewedBlocks::GivenBack::never_sent || blocks_out_ == 0 || !response_arena_.free(offset)) {
+        std::fprintf(stderr, "samovar: the host has released a block that it does not have; it has a bug\n");
+        std::abort();
+      }
+      --blocks_out_;
     }
     response_releases_.pop();
-    --blocks_out_;
   }
   return true;
 }

@@ -23,6 +23,7 @@
 #include "ipc/release_ring.h"
 #include "ipc/result.h"
 #include "ipc/segment.h"
+#include "ipc/viewed_blocks.h"
 
 namespace samovar::ipc {
 
@@ -152,6 +153,10 @@ class WorkerEnd {
   SystemResult<std::optional<std::uint64_t>> allocate_block(std::uint64_t bytes);
   Arena& response_arena() { return response_arena_; }
 
+  // The same for a block of which a view may outlive its response: it is not free before viewed_blocks() knows of the view's death.
+  SystemResult<std::optional<std::uint64_t>> allocate_viewed_block(std::uint64_t bytes);
+  ViewedBlocks& viewed_blocks() { return viewed_blocks_; }
+
   // Sleeps until the host releases a block, stop, or `deadline_ns`. False: nothing was released. Blocks.
   bool wait_for_release(std::int64_t deadline_ns);
 
@@ -203,6 +208,7 @@ class WorkerEnd {
 
  private:
   bool collect_releases();  // whether there were any
+  void settle_views();
   void trim();
   bool has_work() const { return requests_.has_record() || stopping(); }
 
@@ -220,6 +226,7 @@ class WorkerEnd {
   ReleaseWriter argument_releases_;
   Arena response_arena_;
   std::uint32_t blocks_out_ = 0;    // allocated and not yet released
+  ViewedBlocks viewed_blocks_;      // those among them that Python may view
   std::uint32_t idle_periods_ = 0;  // in a row, in which nothing could be given back
   UniqueFd eventfd_;
   AdaptiveSpin spin_;

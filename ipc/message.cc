@@ -118,11 +118,12 @@ void write_note(const Note& note, std::byte* out) {
   kNote.write(header, note.payload, out);
 }
 
-std::optional<BlockReference> read_block_reference(std::span<const std::byte> payload) {
-  if (payload.size() != kBlockReferenceBytes) return std::nullopt;
-  BlockReference block;
-  std::memcpy(&block, payload.data(), sizeof block);
-  return block;
+std::optional<Located> read_located(Kind kind, std::span<const std::byte> payload) {
+  if (payload.size() < kBlockReferenceBytes || (payload.size() > kBlockReferenceBytes && kind != Kind::tensor)) return std::nullopt;
+  Located located;
+  std::memcpy(&located.block, payload.data(), sizeof located.block);
+  located.header = payload.subspan(sizeof located.block);
+  return located;
 }
 
 bool read_request(std::span<const std::byte> message, Request& out) {

@@ -110,6 +110,7 @@ struct Response {
   Kind kind = Kind::none;
   Status status = Status::ok;
   std::span<const std::byte> payload;
+  std::span<const std::byte> header{};  // host: of tensors in an arena, where it came in the record
 };
 
 struct Note {
@@ -126,9 +127,14 @@ struct ResponseHint {
   Status status;
 };
 
-// A payload that is a BlockReference, as bytes and back. Nothing where the payload is not as long as one.
+// A payload that is a BlockReference, as bytes and back. Behind one of tensors may stand their header, which so travels in the record.
+// Nothing where the payload is not as long as that.
+struct Located {
+  BlockReference block;
+  std::span<const std::byte> header;
+};
 inline std::span<const std::byte> as_payload(const BlockReference& block) { return std::as_bytes(std::span(&block, 1)); }
-std::optional<BlockReference> read_block_reference(std::span<const std::byte> payload);
+std::optional<Located> read_located(Kind kind, std::span<const std::byte> payload);
 
 // Writes message_bytes(payload size) bytes at `out`, 8-aligned.
 void write_request(const Request& request, std::byte* out);
