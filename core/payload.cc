@@ -23,6 +23,20 @@ Payload encoded(PayloadKind kind, const Value& value, std::string_view root) {
 
 }  // namespace
 
+void Payload::write_elements(std::byte* out) const {
+  std::uint64_t end = 0;
+  for (const detail::PayloadPart& part : parts_) {
+    std::memset(out + end, 0, part.at - end);
+    if (!part.bytes.empty()) std::memcpy(out + part.at, part.bytes.data(), part.bytes.size());
+    end = part.at + part.bytes.size();
+  }
+}
+
+void Payload::write_header(std::byte* out) const {
+  std::memset(out + elements_bytes(), 0, header_at() - elements_bytes());
+  std::memcpy(out + header_at(), encoded_.data(), encoded_.size());
+}
+
 Payload value(const Value& value) { return encoded(PayloadKind::value, value, "value"); }
 
 Payload arguments(const std::vector<Value>& values) { return encoded(PayloadKind::arguments, Value(values), "arguments"); }
@@ -34,6 +48,7 @@ Result<Value> Reply::value() const {
     case PayloadKind::text: return Value(text());
     case PayloadKind::flatbuffer:
       return tl::unexpected(core::make_error(Category::application, Code::invalid_result, "the reply is a FlatBuffer and no value; read it with as<T>()"));
+    case PayloadKind::tensor: return tl::unexpected(core::make_error(Category::application, Code::invalid_result, "the reply is a tensor and no value; read it with tensor()"));
     default: break;
   }
   const std::vector<std::byte> copy = in_place() ? std::vector(data().begin(), data().end()) : std::vector<std::byte>();

@@ -76,6 +76,7 @@ class alignas(ipc::kCacheLineBytes) Call {
   bool asynchronous = false;           // has a callback; its deadline is the dispatcher's to enforce
   Breakers::Probe probe;
   std::span<const std::byte> payload;  // the caller's memory, request_buffer, or `block`
+  std::span<std::byte> located;        // of tensors in `block`: room for a BlockReference and then their header, in request_buffer
 
   // --- owned by the holder of the dispatch token -----------------------------------------------------------------------
   Call* previous = nullptr;  // in the pending list

@@ -134,6 +134,8 @@ class Dispatcher final : private Call::Owner, private OneShots::Ends {
   Result<Call*> prepare(std::uint32_t method, const Payload& payload, const CallOptions& options);
   Error refuse(Call& call, Error error);  // not admitted: it goes back
   Result<void> place(Call& call, const Payload& payload, const CallOptions& options);
+  Result<void> place_parts(Call& call, const Payload& payload, const CallOptions& options);
+  Result<std::byte*> block_for(Call& call, std::size_t bytes, const CallOptions& options);
   Result<void> admit(Call& call, const CallOptions& options, Batch* batch = nullptr);  // `batch`: whose call it is
   bool enter_directly(Call& call);  // requires: claimed; true: entered, and this thread holds the token
   void enqueue(Call& call);

@@ -115,6 +115,10 @@ bool DutyCycle::send(int index, Call& call) {
   if (call.block) {
     block = {call.payload_offset(), call.payload.size()};
     payload = ipc::as_payload(block);
+    if (!call.located.empty()) {
+      std::memcpy(call.located.data(), payload.data(), payload.size());
+      payload = call.located;
+    }
   }
   std::byte* message = slot.channel->requests.try_claim(ipc::message_bytes(static_cast<std::uint32_t>(payload.size())));
   if (!message) {

@@ -60,6 +60,7 @@ Result<Call*> Dispatcher::prepare(std::uint32_t method, const Payload& payload, 
   call->probe = probe;
   call->alone = alone;
   call->kind = static_cast<ipc::Kind>(payload.kind());
+  call->located = {};
   call->timed = options.timed;
   call->idempotent = options.idempotent;
   call->asynchronous = false;
@@ -203,7 +204,7 @@ Result<Call*> Dispatcher::start(std::uint32_t method, const Payload& payload, co
   Call& call = **prepared;
   if (!call.payload.empty() && !call.block) {
     std::byte* copy = call.request_buffer.reserve(call.payload.size());
-    std::memcpy(copy, call.payload.data(), call.payload.size());
+    if (copy != call.payload.data()) std::memcpy(copy, call.payload.data(), call.payload.size());  // parts lie there already
     call.payload = {copy, call.payload.size()};
   }
   if (Result<void> admitted = admit(call, options); !admitted) return tl::unexpected(std::move(admitted.error()));

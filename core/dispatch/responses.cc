@@ -89,8 +89,10 @@ const char* DutyCycle::accept(Slot& slot, const Journal::Entry& entry, ipc::Resp
   }
   const std::uint16_t place = response.flags & (ipc::kResponseInArena | ipc::kResponseInArgument);
   if (place == 0) return nullptr;
-  const std::optional<ipc::BlockReference> block = ipc::read_block_reference(response.payload);
-  if (!block || response.status != ipc::Status::ok) return "its reply names no block";
+  const std::optional<ipc::Located> located = ipc::read_located(response.kind, response.payload);
+  if (!located || response.status != ipc::Status::ok) return "its reply names no block";
+  response.header = located->header;
+  const ipc::BlockReference* const block = &located->block;
   if (place == ipc::kResponseInArena) {
     const auto bytes = ipc::block_at(slot.channel->response_arena(), *block);
     if (!bytes || block->offset % ipc::kPageBytes != 0) return "its reply lies outside its arena";

@@ -26,6 +26,14 @@ enum class PayloadKind : std::uint8_t {
   flatbuffer, // a FlatBuffer of a schema of your own
 };
 
+namespace detail {
+// A piece of a payload that is put together where the payload goes.
+struct PayloadPart {
+  std::uint64_t at = 0;  // in the payload
+  std::span<const std::byte> bytes;
+};
+}  // namespace detail
+
 class Payload {
  public:
   Payload() = default;
@@ -40,8 +48,32 @@ class Payload {
   Payload(PayloadKind kind, std::vector<std::byte> encoded, std::string error)
       : kind_(kind), encoded_(std::move(encoded)), error_(std::move(error)) {}
 
+  // Tensors: elements in parts, one after the other, and a header. Nothing of the parts is copied before the call has a place for it; so
+  // they must live as long as what a Payload views. With a `loan`, they lie there already.
+  Payload(std::vector<detail::PayloadPart> parts, std::vector<std::byte> header)
+      : kind_(PayloadKind::tensor), encoded_(std::move(header)), parts_(std::move(parts)) {}
+  Payload(std::vector<detail::PayloadPart> parts, std::vector<std::byte> header, Loan&& loan) : Payload(std::move(parts), std::move(header)) {
+    block_ = std::move(loan.block_);
+    loan.span_ = {};
+  }
+
   PayloadKind kind() const { return kind_; }
+  std::size_t size() const { return in_parts() ? header_at() + encoded_.size() : data().size(); }
+
+  // Requires: not in_parts().
   std::span<const std::byte> data() const { return encoded_.empty() ? view_ : std::span<const std::byte>(encoded_); }
+
+  // Puts the parts, the header, or both with zeros between them, to where they belong. Requires: in_parts(), and room for
+  // elements_bytes() or size().
+  bool in_parts() const { return !parts_.empty(); }
+  std::size_t elements_bytes() const { return parts_.back().at + parts_.back().bytes.size(); }
+  std::span<const std::byte> header() const { return encoded_; }
+  SAMOVAR_API void write_elements(std::byte* out) const;
+  SAMOVAR_API void write_header(std::byte* out) const;
+  void write(std::byte* out) const {
+    write_elements(out);
+    write_header(out);
+  }
   const std::string& error() const { return error_; }
   const detail::Block& block() const { return block_; }  // where data() lies; empty unless made from a loan
 
@@ -51,6 +83,9 @@ class Payload {
   std::vector<std::byte> encoded_;
   std::string error_;
   detail::Block block_;
+  std::vector<detail::PayloadPart> parts_;
+
+  std::size_t header_at() const { return (elements_bytes() + 7) & ~std::size_t{7}; }
 };
 
 inline Payload bytes(std::span<const std::byte> data) { return {PayloadKind::bytes, data}; }

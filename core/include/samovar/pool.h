@@ -6,6 +6,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <span>
 #include <string>
@@ -31,6 +33,16 @@ namespace core {
 class PoolState;
 }
 
+namespace detail {
+struct OneLoan;
+}
+enum class DType : std::uint8_t;  // tensor.h
+class Shape;
+struct TensorSpec;
+class TensorsLoan;
+template <typename T>
+class TensorLoan;
+
 class SAMOVAR_API Pool {
  public:
   // SAMOVAR_* variables outrank `options`, unless options.environment says ignore; see config.h.
@@ -55,6 +67,13 @@ class SAMOVAR_API Pool {
   // A block of `bytes` in shared memory, to be written in place and sent without a copy. Blocks up to `wait` while the arena
   // is full. Fails: resource_exhausted (with the sizes), payload_too_large (for the whole arena).
   Result<Loan> loan(std::size_t bytes, Duration wait = Duration::zero());
+
+  // The same for a tensor of a type and a shape, or for several; include <samovar/tensor.h>. Fails also: invalid_payload.
+  template <typename T>
+  Result<TensorLoan<T>> loan_tensor(const Shape& shape, Duration wait = Duration::zero());
+  Result<TensorsLoan> loan_tensors(std::initializer_list<TensorSpec> tensors, Duration wait = Duration::zero());
+  Result<TensorsLoan> loan_tensors(std::span<const TensorSpec> tensors, Duration wait = Duration::zero());
+
   // Sends a call that a coroutine awaits; async.h says where it goes on. Copies the payload. Fails as submit() does, when awaited.
   [[nodiscard]] AsyncCall async_call(std::string_view method, const Payload& payload = {}, const CallOptions& options = {});
 
@@ -101,6 +120,7 @@ class SAMOVAR_API Pool {
   static constexpr std::size_t arity(R (*)(Args...)) {
     return sizeof...(Args);
   }
+  Result<detail::OneLoan> loan_one(DType dtype, const Shape& shape, Duration wait);
   detail::MethodTarget resolve(std::string_view name, std::size_t arguments) const;
 
   explicit Pool(std::unique_ptr<core::PoolState> state);

@@ -6,6 +6,7 @@
 #include <span>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include <samovar/api.h>
 #include <samovar/error.h>
@@ -20,6 +21,9 @@ class Call;
 
 template <class T>
 class FlatBuffer;
+class TensorView;  // tensor.h
+template <typename T>
+class TensorViewOf;
 
 class SAMOVAR_API Reply {
  public:
@@ -35,7 +39,8 @@ class SAMOVAR_API Reply {
   PayloadKind kind() const;                  // any but arguments
 
   // As it was sent; valid while this reply lives. Larger than inline_bytes_max it lies in the worker's arena, or in this pool's
-  // where the method has returned its own argument, and is read in place: hold it no longer than you need it.
+  // where the method has returned its own argument, and is read in place: hold it no longer than you need it. Of tensors: their elements,
+  // without or with a header; read them by tensor().
   std::span<const std::byte> data() const;
   std::string_view text() const;             // data() as characters
 
@@ -49,6 +54,13 @@ class SAMOVAR_API Reply {
   // it: reply.as<fbs::Answer>(fbs::AnswerIdentifier()). Fails: invalid_result, with why. Requires: <samovar/flatbuffers.h>.
   template <class T>
   Result<FlatBuffer<T>> as(const char* identifier = nullptr) const;
+
+  // The result's tensors, in place; include <samovar/tensor.h>. Without a name: the only one. With a type and a number of dimensions
+  // these are checked, too. Fails, with invalid_result: the result is no tensor, has none or several such, or is another one.
+  Result<TensorView> tensor(std::string_view name = {}) const;
+  template <typename T, int kRank = -1>
+  Result<TensorViewOf<T>> tensor(std::string_view name = {}) const;
+  Result<std::vector<TensorView>> tensors() const;
 
   // Time in the handler; zero unless CallOptions::timed. Source: CLOCK_MONOTONIC in the worker.
   std::chrono::nanoseconds service_time() const;

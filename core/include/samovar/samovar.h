@@ -18,4 +18,6 @@
 #include <samovar/reply.h>
 #include <samovar/request.h>
 #include <samovar/stats.h>
+#include <samovar/tensor.h>
+#include <samovar/tensor_types.h>
 #include <samovar/value.h>
