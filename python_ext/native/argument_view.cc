@@ -6,6 +6,7 @@
 
 #include "ipc/clock.h"
 #include "python_ext/native/forked_child.h"
+#include "python_ext/native/private_memory.h"
 
 namespace samovar::python {
 namespace {
@@ -58,27 +59,40 @@ PyObject* make_argument_block_type(PyObject* module) {
   return PyType_FromModuleAndSpec(module, &spec, nullptr);
 }
 
-ArgumentViews::ArgumentViews(ipc::WorkerEnd& end, PyTypeObject* type, std::uint32_t escaped_max)
-    : type_(Ref::borrow(reinterpret_cast<PyObject*>(type))), escaped_max_(escaped_max), escaped_(std::make_shared<Escaped>(Escaped{end})) {}
+ArgumentViews::ArgumentViews(ipc::WorkerEnd& end, PyTypeObject* type, PyTypeObject* private_memory_type, std::uint32_t escaped_max)
+    : type_(Ref::borrow(reinterpret_cast<PyObject*>(type))),
+      private_memory_type_(private_memory_type),
+      escaped_max_(escaped_max),
+      escaped_(std::make_shared<Escaped>(Escaped{end})) {}
 
 PyObject* ArgumentView::show(std::span<const std::byte> payload, std::uint64_t call_id, std::string_view method) {
+  const Ref keeper = keep(payload, call_id, method);
+  return keeper ? show(Ref::steal(PyMemoryView_FromObject(keeper.get()))) : nullptr;
+}
+
+Ref ArgumentView::keep(std::span<const std::byte>& payload, std::uint64_t call_id, std::string_view method) {
+  payload_ = {};
   if (shared_.escaped_->count >= shared_.escaped_max_ && shared_.at_cap()) {
-    view_ = shared_.copy(payload, method);
-    return view_.get();
+    Ref copied = shared_.copy(payload, method);
+    if (copied) payload = private_memory_of(copied.get());
+    return copied;
   }
   auto* type = reinterpret_cast<PyTypeObject*>(shared_.type_.get());
-  const Ref object = Ref::steal(type->tp_alloc(type, 0));
-  if (!object) return nullptr;
+  Ref object = Ref::steal(type->tp_alloc(type, 0));
+  if (!object) return {};
   Block& block = block_of(object.get());
   block.payload = payload;
   block.call_id = call_id;
   new (&block.escaped) std::shared_ptr<ArgumentViews::Escaped>();
-  view_ = Ref::steal(PyMemoryView_FromObject(object.get()));
-  if (!view_) return nullptr;
   payload_ = payload;
   block_ = object.get();
   block_alive_ = true;
   block.alive = &block_alive_;
+  return object;
+}
+
+PyObject* ArgumentView::show(Ref view) {
+  view_ = std::move(view);
   return view_.get();
 }
 
@@ -110,8 +124,7 @@ Ref ArgumentViews::copy(std::span<const std::byte> payload, std::string_view met
         "into this worker's own memory while that is so. Here is one for %s: copy what is to be kept (bytes(view), array.copy()).\n",
         escaped_->count, std::string(method).c_str());
   }
-  const Ref copy = Ref::steal(PyBytes_FromStringAndSize(reinterpret_cast<const char*>(payload.data()), static_cast<Py_ssize_t>(payload.size())));
-  return copy ? Ref::steal(PyMemoryView_FromObject(copy.get())) : Ref();
+  return make_private_memory(private_memory_type_, payload);
 }
 
 }  // namespace samovar::python

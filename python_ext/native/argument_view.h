@@ -25,8 +25,9 @@ PyObject* make_argument_block_type(PyObject* module);
 // What the views of a worker share.
 class ArgumentViews {
  public:
-  // Requires: `end` lives as long as the process; `type` from make_argument_block_type().
-  ArgumentViews(ipc::WorkerEnd& end, PyTypeObject* type, std::uint32_t escaped_max);
+  // Requires: `end` lives as long as the process; `type` from make_argument_block_type(), `private_memory_type` from
+  // make_private_memory_type(), which the module keeps.
+  ArgumentViews(ipc::WorkerEnd& end, PyTypeObject* type, PyTypeObject* private_memory_type, std::uint32_t escaped_max);
 
  private:
   friend class ArgumentView;
@@ -36,6 +37,7 @@ class ArgumentViews {
   Ref copy(std::span<const std::byte> payload, std::string_view method);
 
   const Ref type_;
+  PyTypeObject* const private_memory_type_;
   const std::uint32_t escaped_max_;
   const std::shared_ptr<Escaped> escaped_;  // views may outlive this
   bool complained_ = false;
@@ -51,8 +53,13 @@ class ArgumentView {
   // A view of `payload`, the argument of call `call_id`, for `method`: borrowed, valid until hide(). Null with MemoryError.
   PyObject* show(std::span<const std::byte> payload, std::uint64_t call_id, std::string_view method);
 
-  // What show() has shown, until hide().
-  bool shown() const { return static_cast<bool>(view_); }
+  // The same in two steps, for views of other kinds: an object that keeps the payload, and what is made of it. `payload` becomes the
+  // copy, where it is one. Null with an exception.
+  Ref keep(std::span<const std::byte>& payload, std::uint64_t call_id, std::string_view method);
+  PyObject* show(Ref view);
+
+  // What show() has shown, until hide(). A view that could not be made may have been kept by somebody all the same.
+  bool shown() const { return static_cast<bool>(view_) || block_alive_; }
   std::span<const std::byte> payload() const { return payload_; }
 
   // The call is over. Whether something still views its argument: then the response has to say so.

@@ -3,6 +3,7 @@
 #include <optional>
 #include <utility>
 
+#include "python_ext/native/private_memory.h"
 #include "python_ext/native/schema_object.h"
 #include "python_ext/native/values.h"
 
@@ -27,6 +28,7 @@ bool ArgumentReader::read(RunningCall& call, Arguments& out) {
     out.set_borrowed(view);
     return view != nullptr;
   }
+  if (request.kind == ipc::Kind::tensor) return read_tensors(call, *payload, out);
 
   // What has structure is read from private memory: the host could still write the lane and the arena.
   call.failure_code = ipc::FailureCode::argument;
@@ -68,6 +70,31 @@ bool ArgumentReader::read_text(std::span<const std::byte> utf8, Arguments& out) 
     return false;
   }
   out.set(std::move(text));
+  return true;
+}
+
+bool ArgumentReader::read_tensors(RunningCall& call, std::span<const std::byte> payload, Arguments& out) {
+  call.failure_code = ipc::FailureCode::argument;
+  const bool in_arena = (call.request.flags & ipc::kRequestInArena) != 0;
+  const auto beside = in_arena ? ipc::read_located(call.request.kind, call.request.payload)->header : std::span<const std::byte>();
+  const auto header = beside.empty() ? call.tensors.read(payload) : call.tensors.read(beside, payload.size());
+  if (!header) {
+    PyErr_Format(PyExc_ValueError, "argument: %s", header.error().c_str());
+    return false;
+  }
+  if (!TensorArguments::names_are_text(call.tensors)) return false;
+  call.failure_code = ipc::FailureCode::exception;
+  const Ref keeper = in_arena ? call.argument.keep(payload, call.request.call_id, call.method->described.name)
+                              : make_private_memory(tensors_.types.private_memory, payload);
+  if (!keeper) return false;
+  if (!in_arena) payload = private_memory_of(keeper.get());
+  Ref argument = tensors_.arguments.make(call.tensors, payload, keeper.get(), call.method->tensors);
+  if (!argument) return false;
+  if (in_arena) {
+    out.set_borrowed(call.argument.show(std::move(argument)));
+  } else {
+    out.set(std::move(argument));
+  }
   return true;
 }
 

@@ -1,6 +1,6 @@
 // Arguments: from the payload of a request to the objects that its handler is called with.
 //
-// Every function requires the GIL and holds it throughout; runs no user code, but for a garbage collection.
+// Every function requires the GIL and holds it throughout; runs no user code, but for a garbage collection and makers of tensors.
 #pragma once
 
 #define PY_SSIZE_T_CLEAN
@@ -14,6 +14,7 @@
 #include "python_ext/native/payload_view.h"
 #include "python_ext/native/ref.h"
 #include "python_ext/native/running_call.h"
+#include "python_ext/native/tensors.h"
 
 namespace samovar::python {
 
@@ -44,8 +45,8 @@ class Arguments {
 
 class ArgumentReader {
  public:
-  // Requires: `end` lives as long as this.
-  explicit ArgumentReader(ipc::WorkerEnd& end) : end_(end) {}
+  // Requires: `end` and `tensors` live as long as this.
+  ArgumentReader(ipc::WorkerEnd& end, Tensors& tensors) : end_(end), tensors_(tensors) {}
 
   // The arguments of `call`. What is a view belongs to the call or to this; the next read() may write over it where nobody has kept it.
   // Fails: false with an exception; call.failure_code says whose fault it is.
@@ -54,9 +55,11 @@ class ArgumentReader {
  private:
   bool read_flatbuffer(RunningCall& call, std::span<const std::byte> payload, Arguments& out);
   bool read_text(std::span<const std::byte> utf8, Arguments& out);
+  bool read_tensors(RunningCall& call, std::span<const std::byte> payload, Arguments& out);
   bool read_values(ipc::Kind kind, std::span<const std::byte> bytes, Arguments& out);
 
   ipc::WorkerEnd& end_;
+  Tensors& tensors_;
   PayloadView view_;                   // reused from call to call, as this is:
   std::vector<std::byte> private_copy_;
 };

@@ -27,6 +27,29 @@ PyObject* cancelled(PyObject* self, PyObject*) {
   return PyBool_FromLong(word == nullptr || (word->load(std::memory_order_relaxed) & ipc::kCommitRevoked) != 0);
 }
 
+// Taken apart by hand: PyArg_Parse and its tuple cost as much as the array.
+PyObject* empty(PyObject* self, PyObject* const* arguments, Py_ssize_t count, PyObject* names) {
+  PyObject* shape = count > 0 ? arguments[0] : nullptr;
+  PyObject* dtype = count > 1 ? arguments[1] : nullptr;
+  bool wrong = count > 2;
+  for (Py_ssize_t i = 0; names != nullptr && i < PyTuple_GET_SIZE(names); ++i) {
+    PyObject* const name = PyTuple_GET_ITEM(names, i);
+    PyObject*& named = PyUnicode_CompareWithASCIIString(name, "shape") == 0 ? shape : dtype;
+    wrong |= named != nullptr || (&named == &dtype && PyUnicode_CompareWithASCIIString(name, "dtype") != 0);
+    named = arguments[count + i];
+  }
+  if (wrong || shape == nullptr) {
+    PyErr_SetString(PyExc_TypeError, "ctx.empty takes a shape and a dtype: ctx.empty((2, 3), \"float32\")");
+    return nullptr;
+  }
+  const ContextFields& fields = fields_of(self);
+  if (fields.commit_word == nullptr || fields.blocks == nullptr) {
+    PyErr_SetString(PyExc_RuntimeError, "ctx.empty: the call has ended, nothing can be sent for it; numpy.empty makes an array to keep");
+    return nullptr;
+  }
+  return fields.blocks->empty(shape, dtype).release();
+}
+
 PyObject* deadline(PyObject* self, void*) {
   const std::int64_t deadline_ns = fields_of(self).deadline_ns;
   if (deadline_ns == 0) Py_RETURN_NONE;
@@ -41,6 +64,10 @@ PyMethodDef kMethods[] = {
     {"cancelled", cancelled, METH_NOARGS,
      "cancelled() -> bool\n\nWhether nobody waits for this call any more: it was cancelled, its deadline has passed, or it has ended.\n"
      "A handler that runs for long asks now and then and returns early; what it returns is dropped."},
+    {"empty", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(empty)), METH_FASTCALL | METH_KEYWORDS,
+     "empty(shape, dtype=\"float32\") -> numpy.ndarray\n\n"
+     "An array of any content, to be written and returned: by itself (or a contiguous part of it) it is sent without a copy.\n"
+     "A samovar.Tensor where NumPy is not installed. Do not write it after it was returned: the caller reads it in place."},
     {nullptr, nullptr, 0, nullptr}};
 
 PyGetSetDef kProperties[] = {

@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include "python_ext/native/ref.h"
+#include "python_ext/native/result_blocks.h"
 
 namespace samovar::python {
 
@@ -22,6 +23,7 @@ struct ContextFields {
   std::int64_t deadline_ns = 0;                              // 0: none
   std::uint32_t worker = 0;
   const std::atomic<std::uint64_t>* commit_word = nullptr;  // of the running request; null: the call has ended
+  ResultBlocks* blocks = nullptr;
 };
 
 // Hands out contexts, and the last one again where nobody has kept it.

@@ -24,6 +24,9 @@ struct ModuleState {
   PyObject* nursery_link_type;
   PyObject* schema_type;
   PyObject* flat_payload_type;
+  PyObject* private_memory_type;
+  PyObject* result_block_type;
+  PyObject* tensor_type;
 };
 
 }  // namespace samovar::python

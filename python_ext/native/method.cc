@@ -36,6 +36,14 @@ class Attributes {
     return static_cast<T>(number);
   }
 
+  // "numpy", None, or something to call with each.
+  TensorMaker tensors(const char* name) {
+    Ref value = object(name);
+    if (!value || PyUnicode_Check(value.get())) return {};
+    if (value.get() == Py_None) return {.kind = TensorMaker::Kind::tensor};
+    return {.kind = TensorMaker::Kind::callable, .callable = std::move(value)};
+  }
+
   static bool failed() { return PyErr_Occurred() != nullptr; }
 
  private:
@@ -67,7 +75,8 @@ bool read_methods(PyObject* sequence, std::vector<Method>& methods) {
                                      .batch_wait_ns = method.number<std::int64_t>("batch_wait_ns")},
                        .function = std::move(function),
                        .wants_ctx = method.flag("wants_ctx"),
-                       .schema = std::move(schema)});
+                       .schema = std::move(schema),
+                       .tensors = method.tensors("tensors")});
     if (Attributes::failed()) return false;
   }
   return true;

@@ -10,6 +10,7 @@
 
 #include "ipc/handshake.h"
 #include "python_ext/native/ref.h"
+#include "python_ext/native/tensor_arguments.h"
 
 namespace samovar::python {
 
@@ -18,6 +19,7 @@ struct Method {
   Ref function;
   bool wants_ctx = false;
   Ref schema;  // of the FlatBuffer that it takes, or null
+  TensorMaker tensors{};
 };
 
 // A sequence of samovar.methods.Method. False with an exception.

@@ -10,7 +10,10 @@
 #include "python_ext/native/host_link.h"
 #include "python_ext/native/huge_pages.h"
 #include "python_ext/native/nursery_link.h"
+#include "python_ext/native/private_memory.h"
+#include "python_ext/native/result_blocks.h"
 #include "python_ext/native/schema_object.h"
+#include "python_ext/native/tensor.h"
 #include "python_ext/native/values.h"
 
 namespace samovar::python {
@@ -33,6 +36,12 @@ int execute(PyObject* module) {
   if (state->schema_type == nullptr || PyModule_AddObjectRef(module, "Schema", state->schema_type) < 0) return -1;
   state->flat_payload_type = make_flat_payload_type(module);
   if (state->flat_payload_type == nullptr || PyModule_AddObjectRef(module, "FlatBuffer", state->flat_payload_type) < 0) return -1;
+  state->private_memory_type = make_private_memory_type(module);
+  if (state->private_memory_type == nullptr) return -1;
+  state->result_block_type = make_result_block_type(module);
+  if (state->result_block_type == nullptr) return -1;
+  state->tensor_type = make_tensor_type(module);
+  if (state->tensor_type == nullptr || PyModule_AddObjectRef(module, "Tensor", state->tensor_type) < 0) return -1;
   PyObject* hash = PyLong_FromUnsignedLongLong(ipc::layout_hash());
   const int added = PyModule_AddObjectRef(module, "LAYOUT_HASH", hash);
   Py_XDECREF(hash);
@@ -47,6 +56,9 @@ int traverse(PyObject* module, visitproc visit, void* arg) {
     Py_VISIT(state->nursery_link_type);
     Py_VISIT(state->schema_type);
     Py_VISIT(state->flat_payload_type);
+    Py_VISIT(state->private_memory_type);
+    Py_VISIT(state->result_block_type);
+    Py_VISIT(state->tensor_type);
   }
   return 0;
 }
@@ -59,6 +71,9 @@ int clear(PyObject* module) {
     Py_CLEAR(state->nursery_link_type);
     Py_CLEAR(state->schema_type);
     Py_CLEAR(state->flat_payload_type);
+    Py_CLEAR(state->private_memory_type);
+    Py_CLEAR(state->result_block_type);
+    Py_CLEAR(state->tensor_type);
   }
   return 0;
 }

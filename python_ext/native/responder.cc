@@ -14,7 +14,7 @@ void Responder::answer(RunningCall& call, Ref result) {
   for (;;) {
     Encoded encoded;
     if (!encoder_.encode(result.get(), encoded)) return fail_to_encode(call);
-    const std::size_t size = encoded.bytes.size();
+    const std::size_t size = encoded.size();
     if (call.argument.shown() || size > end_.payload_bytes_max()) [[unlikely]] {
       return answer_large(call, std::move(result));
     }
@@ -35,36 +35,66 @@ void Responder::answer_large(RunningCall& call, Ref result) {
     Encoded encoded;
     if (!encoder_.encode(result.get(), encoded)) return fail_to_encode(call);
     ipc::Response response{.call_id = call.request.call_id, .service_ns = call.service_ns, .kind = encoded.kind};
-    ipc::BlockReference block{.offset = 0, .size = encoded.bytes.size()};
+    ipc::BlockReference block{.offset = 0, .size = encoded.size()};
     response.payload = ipc::as_payload(block);
-    if (const auto offset = offset_in_argument(call, encoded.bytes)) {
-      block.offset = *offset;
+    if (const auto in_place = in_argument(call, encoded)) {
+      block = *in_place;
       response.flags = ipc::kResponseInArgument;
-    } else if (encoded.bytes.size() <= end_.payload_bytes_max()) {
+    } else if (const auto made_there = in_result_block(encoded)) {
+      block = *made_there;
+      response.flags = ipc::kResponseInArena;
+    } else if (encoded.size() <= end_.payload_bytes_max()) {
       private_result_.assign(encoded.bytes.begin(), encoded.bytes.end());
       response.payload = private_result_;
     } else {
+      if (header_fits(encoded)) block.size = encoded.tensors->elements_bytes();
       switch (find_room(call, block)) {
         case Room::found: break;
         case Room::look_again: continue;
         case Room::none: return;
       }
-      std::memcpy(end_.response_arena().at(block.offset), encoded.bytes.data(), encoded.bytes.size());
+      std::byte* const out = end_.response_arena().at(block.offset);
+      header_fits(encoded) ? encoded.tensors->write_elements(out) : encoded.write(out);
       response.flags = ipc::kResponseInArena;
     }
+    if (response.flags != 0 && header_fits(encoded)) {  // beside the reference, where the host looks anyway
+      private_result_.resize(sizeof block + encoded.tensors->header_bytes());
+      std::memcpy(private_result_.data(), &block, sizeof block);
+      encoded.tensors->write_header(private_result_.data() + sizeof block);
+      response.payload = private_result_;
+    }
+    encoder_.release();
     result.reset();
     return respond(call, response);
   }
 }
 
-// Where `bytes` lie in the request arena, if they are larger than a record and part of the running call's argument.
-std::optional<std::uint64_t> Responder::offset_in_argument(const RunningCall& call, std::span<const std::byte> bytes) const {
+// Whether these are tensors whose header can travel in the record.
+bool Responder::header_fits(const Encoded& encoded) const {
+  return encoded.tensors != nullptr && ipc::kBlockReferenceBytes + encoded.tensors->header_bytes() <= end_.payload_bytes_max();
+}
+
+// Where a result lies in the request arena, if it is larger than a record and part of the running call's argument.
+std::optional<ipc::BlockReference> Responder::in_argument(const RunningCall& call, const Encoded& encoded) const {
   const std::span<const std::byte> argument = call.argument.payload();
+  if (argument.empty()) return std::nullopt;
+  const ipc::BlockReference block = ipc::read_located(call.request.kind, call.request.payload)->block;
+  if (encoded.tensors != nullptr) return header_fits(encoded) && encoded.tensors->settle_in(argument) ? std::optional(block) : std::nullopt;
+  const std::span<const std::byte> bytes = encoded.bytes;
   if (bytes.size() <= end_.payload_bytes_max() || bytes.data() < argument.data() ||
       bytes.data() + bytes.size() > argument.data() + argument.size()) {
     return std::nullopt;
   }
-  return ipc::read_block_reference(call.request.payload)->offset + static_cast<std::uint64_t>(bytes.data() - argument.data());
+  return ipc::BlockReference{block.offset + static_cast<std::uint64_t>(bytes.data() - argument.data()), bytes.size()};
+}
+
+// Where a result lies in the response arena, if it was made there by ctx.empty(); then the block is the host's from here on, too.
+std::optional<ipc::BlockReference> Responder::in_result_block(const Encoded& encoded) {
+  if (!header_fits(encoded)) return std::nullopt;
+  const auto block = tensors_.blocks.find(encoded.tensors->first());
+  if (!block || !encoded.tensors->settle_in({end_.response_arena().at(block->offset), block->size})) return std::nullopt;
+  tensors_.blocks.send(*block);
+  return block;
 }
 
 // A block of the response arena for block.size bytes. look_again: the GIL was released, the result may have changed; none: the
@@ -127,6 +157,7 @@ std::byte* Responder::claim(std::uint32_t payload_bytes) {
 }
 
 void Responder::respond(RunningCall& call, ipc::Response response) {
+  encoder_.release();
   if (call.argument.shown() && call.argument.hide()) response.flags |= ipc::kResponseArgumentEscaped;
   std::byte* out = claim(static_cast<std::uint32_t>(response.payload.size()));
   if (out == nullptr) return;

@@ -24,8 +24,9 @@ namespace samovar::python {
 
 class Responder {
  public:
-  // Requires: `end` outlives this. `describe`: see take_exception().
-  Responder(ipc::WorkerEnd& end, PyObject* describe) : end_(end), describe_(Ref::borrow(describe)) {}
+  // Requires: `end` and `tensors` outlive this. `describe`: see take_exception().
+  Responder(ipc::WorkerEnd& end, PyObject* describe, Tensors& tensors)
+      : end_(end), describe_(Ref::borrow(describe)), tensors_(tensors), encoder_(tensors, end.payload_bytes_max()) {}
 
   // With its result. GIL: held; released while lane or arena is full.
   void answer(RunningCall& call, Ref result);
@@ -43,7 +44,9 @@ class Responder {
   enum class Room { found, none, look_again };
 
   void answer_large(RunningCall& call, Ref result);
-  std::optional<std::uint64_t> offset_in_argument(const RunningCall& call, std::span<const std::byte> bytes) const;
+  bool header_fits(const Encoded& encoded) const;
+  std::optional<ipc::BlockReference> in_argument(const RunningCall& call, const Encoded& encoded) const;
+  std::optional<ipc::BlockReference> in_result_block(const Encoded& encoded);
   Room find_room(RunningCall& call, ipc::BlockReference& block);
   void fail_to_encode(RunningCall& call);
   std::byte* claim(std::uint32_t payload_bytes);
@@ -51,6 +54,7 @@ class Responder {
 
   ipc::WorkerEnd& end_;
   Ref describe_;
+  Tensors& tensors_;
   ResultEncoder encoder_;
   std::vector<std::byte> private_result_;  // reused from call to call
 };

@@ -52,8 +52,23 @@ bool ResultEncoder::encode(PyObject* result, Encoded& out) {
     out.kind = ipc::Kind::flatbuffer;
     return flatbuffer_bytes(result, out.bytes, rebuilt_);
   }
+  if (tensors_.takes(result)) return encode_tensors(result, out);
   if (!values_.encode(result)) return false;
   out = {ipc::Kind::value, values_.bytes()};
+  return true;
+}
+
+bool ResultEncoder::encode_tensors(PyObject* result, Encoded& out) {
+  if (!tensors_.read(result)) return false;
+  out.kind = ipc::Kind::tensor;
+  if (tensors_.payload_bytes() > inline_bytes_max_) {
+    out.tensors = &tensors_;
+    return true;
+  }
+  small_tensors_.resize(tensors_.payload_bytes());
+  tensors_.write(small_tensors_.data());
+  out.bytes = small_tensors_;
+  tensors_.clear();
   return true;
 }
 

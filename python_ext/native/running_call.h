@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "ipc/message.h"
+#include "ipc/tensor.h"
 #include "python_ext/native/argument_view.h"
 #include "python_ext/native/method.h"
 
@@ -24,6 +25,7 @@ struct RunningCall {
   ipc::Request request;          // its payload lies in the lane until the record is given back
   const Method* method = nullptr;
   ArgumentView argument;         // where that lies in the request arena
+  ipc::TensorHeader tensors;     // of the argument, where it is tensors
   std::uint64_t service_ns = 0;  // in the handler, where the request asks for it
   ipc::FailureCode failure_code = ipc::FailureCode::exception;  // what an exception means from here on
   bool passed = false;           // WorkerEnd::pass() has moved on behind its request

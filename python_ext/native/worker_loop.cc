@@ -12,6 +12,12 @@ namespace {
 // As long as CPython lets a thread of Python code run when others want to: sys.getswitchinterval().
 constexpr std::int64_t kSwitchIntervalNs = 5'000'000;
 
+TensorTypes tensor_types(const ModuleState& state) {
+  return {.tensor = reinterpret_cast<PyTypeObject*>(state.tensor_type),
+          .private_memory = reinterpret_cast<PyTypeObject*>(state.private_memory_type),
+          .result_block = reinterpret_cast<PyTypeObject*>(state.result_block_type)};
+}
+
 }  // namespace
 
 WorkerLoop::WorkerLoop(ipc::WorkerEnd& end, std::uint32_t worker, std::uint32_t escaped_views_max, std::vector<Method> methods,
@@ -22,10 +28,11 @@ WorkerLoop::WorkerLoop(ipc::WorkerEnd& end, std::uint32_t worker, std::uint32_t 
       ctx_names_(Ref::steal(Py_BuildValue("(N)", PyUnicode_InternFromString("ctx")))),
       thread_(PyThreadState_Get()),
       interpreter_(PyThreadState_GetInterpreter(thread_)),
-      views_(end, reinterpret_cast<PyTypeObject*>(state.argument_block_type), escaped_views_max),
+      tensors_(end, tensor_types(state)),
+      views_(end, reinterpret_cast<PyTypeObject*>(state.argument_block_type), tensors_.types.private_memory, escaped_views_max),
       contexts_(reinterpret_cast<PyTypeObject*>(state.context_type)),
-      reader_(end),
-      responder_(end, describe),
+      reader_(end, tensors_),
+      responder_(end, describe, tensors_),
       running_(views_) {}
 
 LoopEnd WorkerLoop::run() {
@@ -112,7 +119,7 @@ Ref WorkerLoop::call(RunningCall& call) {
   PyObject* const* items = arguments.data();
   PyObject* names = nullptr;
   if (call.method->wants_ctx) {
-    PyObject* context = contexts_.open({request.call_id, request.deadline_ns, worker_, end_.current_word()});
+    PyObject* context = contexts_.open({request.call_id, request.deadline_ns, worker_, end_.current_word(), &tensors_.blocks});
     if (context == nullptr) return {};
     with_context_.assign(items, items + arguments.count());
     with_context_.push_back(context);

@@ -21,6 +21,7 @@
 #include "python_ext/native/ref.h"
 #include "python_ext/native/responder.h"
 #include "python_ext/native/running_call.h"
+#include "python_ext/native/tensors.h"
 
 namespace samovar::python {
 
@@ -54,6 +55,8 @@ class WorkerLoop {
   Ref ctx_names_;  // ("ctx",)
   PyThreadState* thread_;
   PyInterpreterState* interpreter_;
+
+  Tensors tensors_;
 
   // Reused from call to call.
   ArgumentViews views_;

@@ -21,20 +21,20 @@ from typing import TYPE_CHECKING
 from samovar.methods import after_fork, before_fork, method, preload
 
 if TYPE_CHECKING:
-    from samovar._native import Context
+    from samovar._native import Context, Tensor
     from samovar.schemas import flatbuffer, schema
 
 __version__ = "0.1.0"
-__all__ = ["Context", "__version__", "after_fork", "before_fork", "flatbuffer", "method", "preload", "schema"]
+__all__ = ["Context", "Tensor", "__version__", "after_fork", "before_fork", "flatbuffer", "method", "preload", "schema"]
 
 
 def __getattr__(name: str) -> object:
     # What is native is imported when asked for: the decorators work where no extension has been built, and a worker
     # whose extension does not load gets as far as saying so.
-    if name == "Context":
-        from samovar._native import Context
+    if name in ("Context", "Tensor"):
+        from samovar import _native
 
-        return Context
+        return getattr(_native, name)
     if name in ("flatbuffer", "schema"):
         from samovar import schemas
 

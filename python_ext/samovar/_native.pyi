@@ -23,6 +23,37 @@ class Context:
         """The session of this call: None, there are no sessions yet."""
     def cancelled(self) -> bool:
         """Whether nobody waits for this call any more: cancelled, past its deadline, or ended."""
+    def empty(self, shape: int | Sequence[int], dtype: Any = "float32") -> Any:
+        """A writable NumPy array of any content that is sent without a copy when it is returned; a Tensor without NumPy."""
+
+@final
+class Tensor:
+    """An array: elements of one type, C-contiguous, aligned to 64 bytes. Made by the worker."""
+
+    @property
+    def dtype(self) -> str:
+        """As NumPy calls it: "float32", "bfloat16", "S8"."""
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def ndim(self) -> int: ...
+    @property
+    def itemsize(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
+    @property
+    def readonly(self) -> bool: ...
+    def __len__(self) -> int: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+    def __dlpack__(
+        self,
+        *,
+        stream: None = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any: ...
+    def __dlpack_device__(self) -> tuple[int, int]: ...
 
 @final
 class HostLink:
