@@ -47,10 +47,10 @@ class Method:
     """Calls that it takes at once."""
     batch_wait_ns: int = 0
     """How long a call may wait for others to be taken with."""
-    schema: Schema | None = None
-    """Of the FlatBuffer that it takes."""
     tensors: Tensors = "numpy"
     """What becomes of each tensor of its arguments: see method()."""
+    schema: Schema | None = None
+    """Of the FlatBuffer that it takes."""
 
 
 class Hooks:
@@ -78,12 +78,21 @@ class Registry:
         self.before_fork = Hooks("before_fork")
         self.after_fork = Hooks("after_fork")
 
-    def add_method(self, function: AnyFunction, name: str, schema: Schema | None = None, tensors: Tensors = "numpy") -> None:
+    def add_method(
+        self, function: AnyFunction, name: str, *, tensors: Tensors = "numpy", schema: Schema | None = None
+    ) -> None:
         check_method(function, name)
-        check_schema(function, schema)
         check_tensors(function, tensors)
-        limits = limits_of(function)
-        added = Method(name, function, wants_ctx(function), place_of(function), limits, schema=schema, tensors=tensors)
+        check_schema(function, schema)
+        added = Method(
+            name,
+            function,
+            wants_ctx(function),
+            place_of(function),
+            limits_of(function),
+            tensors=tensors,
+            schema=schema,
+        )
         known = self._methods.get(name)
         # A module may be executed twice (by `python -m` and by an import): the same place is the same method.
         if known is not None and known.function is not function and known.place != added.place:
@@ -104,23 +113,26 @@ registry = Registry()
 @overload
 def method(function: F, /) -> F: ...
 @overload
-def method(name: str | None = None, *, schema: Schema | None = None, tensors: Tensors = "numpy") -> Callable[[F], F]: ...
-def method(name: Any = None, *, schema: Schema | None = None, tensors: Tensors = "numpy") -> Any:
+def method(name: str | None = None, *, tensors: Tensors = "numpy", schema: Schema | None = None) -> Callable[[F], F]: ...
+def method(name: Any = None, *, tensors: Tensors = "numpy", schema: Schema | None = None) -> Any:
     """Let the host call a function by its name, or by the name given: @samovar.method, @samovar.method("name").
 
-    The function stays as it is. If it declares a parameter `ctx`, it gets a samovar.Context there. With a schema (of
-    samovar.schema()) its argument is a view of a FlatBuffer that has been verified; without one, the bytes of a FlatBuffer.
+    The function stays as it is. If it declares a parameter `ctx`, it gets a samovar.Context there.
 
     `tensors`: what it gets for each tensor of its arguments. "numpy": a read-only NumPy array over the same memory, or a
     samovar.Tensor where NumPy is not installed or has no such dtype. None: the samovar.Tensor. A function is called with
     that and returns what the method gets: tensors=torch.from_dlpack.
+
+    `schema`, of samovar.schema(): its argument is a FlatBuffer, and it gets a view of it that has been verified. Without a
+    schema it gets the bytes of a FlatBuffer.
     """
     if name is not None and not isinstance(name, str):
-        registry.add_method(name, getattr(name, "__name__", ""), schema, tensors)
+        registry.add_method(name, getattr(name, "__name__", ""))
         return name
 
     def register(function: F) -> F:
-        registry.add_method(function, name if name is not None else getattr(function, "__name__", ""), schema, tensors)
+        label = name if name is not None else getattr(function, "__name__", "")
+        registry.add_method(function, label, tensors=tensors, schema=schema)
         return function
 
     return register
@@ -164,6 +176,11 @@ def check_method(function: AnyFunction, name: str) -> None:
         raise ValueError(f"{name!r} cannot be the name of a method: UTF-8 cannot say it") from None
 
 
+def check_tensors(function: AnyFunction, tensors: object) -> None:
+    if not (tensors is None or tensors == "numpy" or callable(tensors)):
+        raise TypeError(f'{place_of(function)}: tensors is "numpy", None or a function, not {tensors!r}')
+
+
 def check_schema(function: AnyFunction, schema: object) -> None:
     if schema is None:
         return
@@ -173,11 +190,6 @@ def check_schema(function: AnyFunction, schema: object) -> None:
         raise TypeError(f"{place_of(function)}: schema= takes what samovar.schema() returns, not {type(schema).__name__}")
     if schema.root is None:
         raise ValueError(f"{place_of(function)}: {schema!r} names no root_type, so it does not say what the argument is")
-
-
-def check_tensors(function: AnyFunction, tensors: object) -> None:
-    if not (tensors is None or tensors == "numpy" or callable(tensors)):
-        raise TypeError(f'{place_of(function)}: tensors is "numpy", None or a function, not {tensors!r}')
 
 
 def wants_ctx(function: AnyFunction) -> bool:
