@@ -17,6 +17,7 @@
 #include "tools/cli/commands.h"
 #include "tools/cli/demo.h"
 #include "tools/cli/duration.h"
+#include "tools/cli/example_directory.h"
 #include "tools/cli/failure.h"
 #include "tools/cli/pinning.h"
 
@@ -92,7 +93,7 @@ Result<std::vector<int>> check_accuracy(const Demo& demo) {
 
 Result<void> tell(const DemoCommand& command, Progress& progress, const std::shared_ptr<LogLines>& log) {
   const auto begin = Clock::now();
-  const auto scripts = find_digits_directory();
+  const auto scripts = find_example_directory("digits", "digits.py");
   if (!scripts) return tl::unexpected(scripts.error());
 
   Options options = command.pool;
