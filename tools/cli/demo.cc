@@ -16,6 +16,7 @@
 #include "core/config/units.h"
 #include "tools/cli/commands.h"
 #include "tools/cli/demo.h"
+#include "tools/cli/demo_embeddings.h"
 #include "tools/cli/duration.h"
 #include "tools/cli/example_directory.h"
 #include "tools/cli/failure.h"
@@ -164,7 +165,10 @@ void add_demo(CLI::App& app, int& exit_status) {
   add_duration(*demo, "--spin-max", command->pool.spin_max, "Longest spin before a wait sleeps; 0s: sleep at once");
   demo->add_option("--python", command->pool.python, "Interpreter; default: $SAMOVAR_PYTHON, else the one Samovar was built for")
       ->option_text("PATH");
-  demo->callback([command, &exit_status] { exit_status = run_demo(*command); });
+  add_demo_embeddings(*demo, exit_status);
+  demo->callback([command, demo, &exit_status] {
+    if (demo->get_subcommands().empty()) exit_status = run_demo(*command);
+  });
 }
 
 }  // namespace samovar::cli
