@@ -120,7 +120,7 @@ Result<void> tell(const EmbeddingsCommand& command, Progress& progress, const st
   const unsigned workers = pool->options().workers;
   std::printf("Sentences that mean alike: embedded in resident Python workers, searched from C++\n\n");
   std::printf("  model      %s: %zu floats for a sentence\n", embedder->model().c_str(), embedder->dimensions());
-  std::printf("  pool       %u workers of %s, started in %.1f s\n", workers, embedder->versions().c_str(), started_s);
+  std::printf("  pool       %u %s of %s, started in %.1f s\n", workers, workers == 1 ? "worker" : "workers", embedder->versions().c_str(), started_s);
   std::printf("  sentences  %s %s\n", grouped(sentences->size()).c_str(),
               command.file.empty() ? "quotations of Debian's package fortunes" : ("lines of " + command.file).c_str());
 
