@@ -1,4 +1,5 @@
 // The bars, in one place.
+#include <cmath>
 #include <limits>
 
 #include "bench/whole/report.h"
@@ -70,6 +71,29 @@ std::vector<Verdict> judge(const Figures& f) {
                       .by_rounds = median_ratio(f.touching_call.series, f.touching_here.series),
                       .bar = 1.25,
                       .aim = 1.1});
+  if (const auto& p = f.payload) {
+    double nearest_peer = kNothing;
+    for (const PayloadPeer& peer : p->peers) nearest_peer = std::fmin(nearest_peer, peer.p50_ns);
+    verdicts.push_back({.key = "tensor_over_call",
+                        .title = "tensor of 8 MiB / 64 B call",
+                        .value = p->tensor_8mib.series.p50() / p->call_64.series.p50(),
+                        .by_rounds = median_ratio(p->tensor_8mib.series, p->call_64.series),
+                        .bar = 3.0,
+                        .aim = 2.0});
+    verdicts.push_back({.key = "tensor_sum_over_in_process",
+                        .title = "8 MiB written, summed / in process",
+                        .value = p->tensor_sum.series.p50() / p->sum_in_process.series.p50(),
+                        .by_rounds = median_ratio(p->tensor_sum.series, p->sum_in_process.series),
+                        .bar = 1.15,
+                        .aim = 1.05});
+    verdicts.push_back({.key = "peers_over_tensor",
+                        .title = "8 MiB by the best peer / tensor",
+                        .value = nearest_peer / p->tensor_8mib.series.p50(),
+                        .by_rounds = kNothing,
+                        .bar = kNothing,
+                        .aim = 100,
+                        .better = Verdict::Better::higher});
+  }
   const Entry* json = find_peer(f, "jsonrpc_stdio");
   verdicts.push_back({.key = "json_over_call",
                       .title = "JSON over stdio / call",
