@@ -54,7 +54,7 @@ Result<void> answer(const Embedder& embedder, const Matrix& matrix, const std::v
   const auto embedded = embedder.embed({&text, 1});
   if (!embedded) return tl::unexpected(embedded.error());
   std::printf("%s\n", question.c_str());
-  for (const Match& match : nearest(matrix, embedded->matrix.row(0), kShown)) {
+  for (const Match& match : nearest(matrix, embedded->row(0), kShown)) {
     const Sentence& sentence = sentences[match.row];
     std::printf("  %5.2f  %s %s\n", match.cosine, sentence.text.c_str(), sentence.author.c_str());
   }
@@ -75,7 +75,7 @@ Result<void> measure_questions(const Embedder& embedder, const Matrix& matrix, c
     const auto end = Clock::now();
     if (!embedded) return tl::unexpected(embedded.error());
     latency.add(std::chrono::nanoseconds(end - begin).count(), embedded->model_time.count());
-    nearest(matrix, embedded->matrix.row(0), kShown);
+    nearest(matrix, embedded->row(0), kShown);
     search.add(std::chrono::nanoseconds(Clock::now() - end).count());
     progress.update(i, kMeasuredCalls);
   }

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstring>
 #include <mutex>
 #include <numeric>
 #include <optional>
@@ -16,14 +15,6 @@ namespace {
 tl::unexpected<Error> wrong_reply(std::string message) {
   return tl::unexpected(
       Error{.category = Category::application, .code = Code::invalid_result, .message = std::move(message), .context = {}});
-}
-
-// The floats of a reply that must have `rows` x `columns` of them.
-Result<Matrix> matrix_of(const Reply& reply, std::size_t rows, std::size_t columns) {
-  if (reply.data().size() != rows * columns * sizeof(float)) return wrong_reply("embed: not a row of floats for each text");
-  Matrix matrix{.width = columns, .floats = std::vector<float>(rows * columns)};
-  std::memcpy(matrix.floats.data(), reply.data().data(), reply.data().size());
-  return matrix;
 }
 
 // Sentences that are embedded by several threads at once, and where their rows go.
@@ -42,9 +33,9 @@ class Work {
     return std::span(order_).subspan(first, std::min(count, order_.size() - first));
   }
   std::string_view text(std::size_t row) const { return sentences_[row].text; }
-  std::size_t place(std::span<const std::size_t> rows, const Matrix& matrix) {  // each row has one thread; returns how many are done
+  std::size_t place(std::span<const std::size_t> rows, const Embedded& embedded) {  // each row has one thread; returns how many are done
     for (std::size_t i = 0; i < rows.size(); ++i) {
-      std::copy_n(matrix.row(i).data(), all_.width, all_.floats.begin() + static_cast<std::ptrdiff_t>(rows[i] * all_.width));
+      std::copy_n(embedded.row(i).data(), all_.width, all_.floats.begin() + static_cast<std::ptrdiff_t>(rows[i] * all_.width));
     }
     return done_.fetch_add(rows.size(), std::memory_order_relaxed) + rows.size();
   }
@@ -93,9 +84,10 @@ Result<Embedder> Embedder::make(Pool& pool) {
 Result<Embedded> Embedder::embed(std::span<const std::string_view> texts, const CallOptions& options) const {
   const auto reply = pool_->call("embed", value(Value(Value::List(texts.begin(), texts.end()))), options);
   if (!reply) return tl::unexpected(reply.error());
-  auto matrix = matrix_of(*reply, texts.size(), dimensions_);
-  if (!matrix) return tl::unexpected(std::move(matrix).error());
-  return Embedded{.matrix = *std::move(matrix), .model_time = reply->service_time()};
+  auto tensor = reply->tensor<float, 2>();
+  if (!tensor) return tl::unexpected(std::move(tensor).error());
+  if (tensor->shape()[0] != texts.size() || tensor->shape()[1] != dimensions_) return wrong_reply("embed: not a row of floats for each text");
+  return Embedded{.tensor = *std::move(tensor), .model_time = reply->service_time()};
 }
 
 Result<Matrix> Embedder::embed_all(std::span<const Sentence> sentences, std::size_t batch,
@@ -107,7 +99,7 @@ Result<Matrix> Embedder::embed_all(std::span<const Sentence> sentences, std::siz
       for (const std::size_t row : rows) texts.push_back(work.text(row));
       const auto embedded = embed(texts);
       if (!embedded) return work.fail(embedded.error());
-      progress(work.place(rows, embedded->matrix));
+      progress(work.place(rows, *embedded));
     }
   };
   std::vector<std::thread> threads;  // they wait, one for each worker

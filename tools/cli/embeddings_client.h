@@ -25,8 +25,13 @@ struct Matrix {
 };
 
 struct Embedded {
-  Matrix matrix;                           // a row for each text
+  TensorViewOf<float> tensor;              // (texts, dimensions), where the worker wrote it
   std::chrono::nanoseconds model_time{0};  // inside the Python function; zero unless asked for with CallOptions::timed
+
+  std::span<const float> row(std::size_t i) const {
+    const std::size_t width = tensor.shape()[1];
+    return tensor.span().subspan(i * width, width);
+  }
 };
 
 // The model behind a pool, which must outlive this. Threads: any.

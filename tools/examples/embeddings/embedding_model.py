@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 # Before they are imported. Official builds of ONNX Runtime report to Microsoft unless told not to, by a thread beside which
 # no process can be forked. The tokenizer's threads would be in each other's way, since every worker has its own.
@@ -23,6 +23,8 @@ try:
     from numpy.typing import NDArray
 except ImportError as error:
     raise ImportError(f"{error}; the demo's Python packages are missing here: `make setup` installs them") from error
+
+Rows: TypeAlias = "NDArray[np.float32]"
 
 DIMENSIONS = 384
 TOKENS_MAX = 256  # what the model was trained with; longer texts are cut
@@ -44,7 +46,7 @@ class EmbeddingModel:
             str(weights_path()), sess_options=options, providers=["CPUExecutionProvider"]
         )
 
-    def embed(self, texts: list[str]) -> NDArray[np.float32]:
+    def embed(self, texts: list[str]) -> Rows:
         """(n, DIMENSIONS), a row of length 1 for each text; so the scalar product of two rows is their cosine."""
         encodings = self._tokenizer.encode_batch(texts)
         tokens = np.array([encoding.ids for encoding in encodings], np.int64)
@@ -54,7 +56,7 @@ class EmbeddingModel:
         )
         # The mean over what is no padding: the lengths divide out.
         summed = (hidden * mask[..., np.newaxis].astype(np.float32)).sum(axis=1)
-        rows: NDArray[np.float32] = summed / np.linalg.norm(summed, axis=1, keepdims=True)
+        rows: Rows = summed / np.linalg.norm(summed, axis=1, keepdims=True)
         return rows
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 
 import samovar
-from embedding_model import DIMENSIONS, NAME, RUNTIME, EmbeddingModel
+from embedding_model import DIMENSIONS, NAME, RUNTIME, EmbeddingModel, Rows
 
 model: EmbeddingModel
 
@@ -18,9 +18,9 @@ def load() -> None:
 
 
 @samovar.method
-def embed(texts: list[str]) -> bytes:
-    """float32, (n, 384): a row of length 1 for each text."""
-    return model.embed(texts).tobytes()
+def embed(texts: list[str]) -> Rows:
+    """(n, DIMENSIONS): a row of length 1 for each text. C++ gets it as a tensor."""
+    return model.embed(texts)
 
 
 @samovar.method
