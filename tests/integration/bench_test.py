@@ -10,6 +10,7 @@ import math
 import os
 import subprocess
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -139,6 +140,19 @@ def test_payloads_are_measured_beside_their_peers() -> None:
         assert peer["over_tensor"] > 1
     assert figures["verdicts"]["tensor_over_call"]["bar"] == 3
     assert figures["call_rtt_ns"]["64"]["p50"] is None
+
+
+def test_a_peer_that_is_not_installed_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "grpc.py").write_text('raise ImportError("not here")\n')
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    finished = bench("payload", "--quick", "--json")
+    assert finished.returncode == 1
+    figures = json.loads(finished.stdout)
+    assert figures["peers"]["grpc"]["p50"] is None
+    assert "make setup" in figures["peers"]["grpc"]["failure"]
+    assert all(figures["peers"][name]["p50"] > 0 for name in PAYLOAD_PEERS if name != "grpc")
+    (failure,) = figures["failures"]
+    assert failure.startswith("payload: grpc: ")
 
 
 def test_recovery_is_measured_and_a_section_needs_no_option() -> None:
