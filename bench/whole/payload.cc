@@ -23,6 +23,7 @@ class Measuring {
   PayloadFigures run() {
     keep("tensors", tensors());
     keep("sums", sums());
+    keep("schemas", schemas());
     if (settings_.peers.count() > 0) figures_.peers = measure_payload_peers(peer_settings(), settings_.peers);
     for (const PayloadPeer& peer : figures_.peers) {
       if (!peer.failure.empty()) figures_.failures.push_back(peer.name + ": " + peer.failure);
@@ -85,6 +86,13 @@ class Measuring {
     interleave(entries, {.budget = settings_.tensors});
     keep(figures_.sum_in_process, entries[0]);
     keep(figures_.tensor_sum, entries[1]);
+    return {};
+  }
+
+  Outcome schemas() {
+    const auto costs = measure_schema(choose_python(settings_.python), settings_.placement.host_cpu);
+    if (!costs) return tl::unexpected(costs.error());
+    figures_.schema = *costs;
     return {};
   }
 

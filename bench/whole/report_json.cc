@@ -201,6 +201,11 @@ Json to_json(const Figures& f) {
   json["tensor_8mib_rtt_ns"] = percentiles(payload.tensor_8mib);
   json["call_64_rtt_ns"] = percentiles(payload.call_64);
   json["tensor_sum_over_in_process"] = number(median_ratio(payload.tensor_sum.series, payload.sum_in_process.series), 3);
+  const auto schema = [&](double SchemaCosts::* cost) { return payload.schema ? number((*payload.schema).*cost) : Json(nullptr); };
+  json["schema_field_ns"] = schema(&SchemaCosts::schema_field);
+  json["stock_field_ns"] = schema(&SchemaCosts::stock_field);
+  json["reply_384_native_ns"] = schema(&SchemaCosts::reply_384_native);
+  json["reply_384_stock_ns"] = schema(&SchemaCosts::reply_384_stock);
   json["wake_rtt_ns"] = percentiles(f.parked_call);
   json["futex_floor_rtt_ns"] = percentiles(f.futex_floor);
   // Two sections have it; that of peers where both are run. That of payload is in "payload", too.

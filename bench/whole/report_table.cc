@@ -94,6 +94,11 @@ void payload_rows(std::string& out, const PayloadFigures& p) {
   series_head(out, "8 MiB and its sum, us", "here");
   series_row(out, "copy and sum, one process", p.sum_in_process, p.sum_in_process.series, 1000, 0);
   series_row(out, "a loan, summed by NumPy", p.tensor_sum, p.sum_in_process.series, 1000, 0);
+  if (p.schema) {
+    line(out, "\n%-28s %9s %9s", "FlatBuffers in Python, ns", "schema", "stock");
+    line(out, "  %-26s %9.0f %9.0f", "a field", p.schema->schema_field, p.schema->stock_field);
+    line(out, "  %-26s %9.0f %9.0f", "a reply of 384 floats", p.schema->reply_384_native, p.schema->reply_384_stock);
+  }
   if (p.peers.empty()) return;
   line(out, "\n%-28s %9s %12s", "8 MiB there and back, us", "p50", "/ Samovar");
   line(out, "  %-26s %9s %12s", "Samovar", shown(p.tensor_8mib.series.p50() / 1000, 2).c_str(), "1");

@@ -86,6 +86,15 @@ std::vector<Verdict> judge(const Figures& f) {
                         .by_rounds = median_ratio(p->tensor_sum.series, p->sum_in_process.series),
                         .bar = 1.15,
                         .aim = 1.05});
+    const auto schema = [&](const char* key, const char* title, double value, double bar, double aim, Verdict::Better better) {
+      verdicts.push_back({.key = key, .title = title, .value = value, .by_rounds = kNothing, .bar = bar, .aim = aim, .better = better});
+    };
+    if (p->schema) {
+      const SchemaCosts& s = *p->schema;
+      schema("schema_field_ns", "field through the schema, ns", s.schema_field, 150, 80, Verdict::Better::lower);
+      schema("stock_field_over_schema", "stock field / the same", s.stock_field / s.schema_field, 10, kNothing, Verdict::Better::higher);
+      schema("stock_reply_over_native", "384 floats, stock / native", s.reply_384_stock / s.reply_384_native, 20, kNothing, Verdict::Better::higher);
+    }
     verdicts.push_back({.key = "peers_over_tensor",
                         .title = "8 MiB by the best peer / tensor",
                         .value = nearest_peer / p->tensor_8mib.series.p50(),

@@ -40,6 +40,10 @@ KEYS = {
     "tensor_8mib_rtt_ns",
     "call_64_rtt_ns",
     "tensor_sum_over_in_process",
+    "schema_field_ns",
+    "stock_field_ns",
+    "reply_384_native_ns",
+    "reply_384_stock_ns",
     "kill_to_error_ns",
     "kill_to_error_1gb_ns",
     "kill_to_next_reply_ns",
@@ -133,6 +137,8 @@ def test_payloads_are_measured_beside_their_peers() -> None:
     check_percentiles(figures["tensor_8mib_rtt_ns"], ("p50", "p99", "p999", "max"), 50, 1_000_000)
     check_percentiles(figures["call_64_rtt_ns"], ("p50", "p99", "p999", "max"), 50, 1_000_000)
     assert 0.1 < figures["tensor_sum_over_in_process"] < 100
+    assert 1 < figures["schema_field_ns"] < figures["stock_field_ns"] < 1e6
+    assert 1 < figures["reply_384_native_ns"] < figures["reply_384_stock_ns"] < 1e9
     assert tuple(figures["peers"]) == PAYLOAD_PEERS
     assert figures["peers"] == figures["payload"]["peers"]
     for peer in figures["peers"].values():
