@@ -10,6 +10,7 @@
 #include "bench/whole/contestant.h"
 #include "bench/whole/environment.h"
 #include "bench/whole/idle.h"
+#include "bench/whole/payload.h"
 #include "bench/whole/recovery.h"
 #include "bench/whole/start.h"
 #include "bench/whole/throughput.h"
@@ -42,6 +43,7 @@ struct Figures {
   Entry call_beside_interfaces, typed_call, awaited_call;
   std::vector<PeerFigure> peers;
   Entry call_beside_peers;  // the same as call_64, in rounds between the peers'
+  std::optional<PayloadFigures> payload;
   std::optional<Recovery> recovery;
   std::optional<Start> start;
   std::optional<IdleCost> idle;

@@ -16,8 +16,8 @@ struct Verdict {
   std::string title;
   double value = 0;      // of the lowest round medians (best rounds); NaN: not measured
   double by_rounds = 0;  // median over rounds; NaN: there are no pairs of rounds
-  double bar = 0;
-  double aim = 0;
+  double bar = 0;        // NaN: none
+  double aim = 0;        // NaN: none
   enum class Better { lower, higher } better = Better::lower;
 
   bool reaches(double limit) const { return better == Better::lower ? value <= limit : value >= limit; }

@@ -89,9 +89,9 @@ Json verdicts_json(const Figures& f) {
     const bool measured = !std::isnan(v.value);
     verdicts[v.key] = {{"value", number(v.value, 3)},
                        {"by_rounds", number(v.by_rounds, 3)},
-                       {"bar", v.bar},
+                       {"bar", number(v.bar, 3)},
                        {"aim", number(v.aim, 3)},
-                       {"reached", measured ? Json(v.reaches(v.bar)) : Json(nullptr)},
+                       {"reached", measured && !std::isnan(v.bar) ? Json(v.reaches(v.bar)) : Json(nullptr)},
                        {"aim_reached", measured && !std::isnan(v.aim) ? Json(v.reaches(v.aim)) : Json(nullptr)}};
   }
   return verdicts;
@@ -127,6 +127,22 @@ Json quantiles(const std::optional<Section>& section, Histogram Section::* figur
           {"p99", number(histogram.quantile(0.99), 0)},
           {"max", number(histogram.quantile(1), 0)},
           {"samples", histogram.count()}};
+}
+
+Json payload_peers_json(const PayloadFigures& payload) {
+  Json peers = Json::object();
+  for (const PayloadPeer& peer : payload.peers) {
+    peers[peer.name] = {{"p50", number(peer.p50_ns, 0)}, {"over_tensor", number(peer.p50_ns / payload.tensor_8mib.series.p50(), 0)}};
+    if (!peer.failure.empty()) peers[peer.name]["failure"] = peer.failure;
+  }
+  return peers;
+}
+
+Json payload_json(const Figures& f) {
+  if (!f.payload) return nullptr;
+  return {{"tensor_sum_ns", percentiles(f.payload->tensor_sum)},
+          {"sum_in_process_ns", percentiles(f.payload->sum_in_process)},
+          {"peers", payload_peers_json(*f.payload)}};
 }
 
 // Without the figures that have keys of their own.
@@ -181,9 +197,19 @@ Json to_json(const Figures& f) {
   json["burst_ready_ns"] = f.start ? number(f.start->burst_ready.quantile(0.5), 0) : Json(nullptr);
   json["model_burst_ready_ns"] = f.start ? number(f.start->model_burst_ready.quantile(0.5), 0) : Json(nullptr);
   json["memory_ratio_8_over_1"] = f.start && f.start->memory ? number(f.start->memory->ratio(), 3) : Json(nullptr);
+  const PayloadFigures payload = f.payload.value_or(PayloadFigures{});
+  json["tensor_8mib_rtt_ns"] = percentiles(payload.tensor_8mib);
+  json["call_64_rtt_ns"] = percentiles(payload.call_64);
+  json["tensor_sum_over_in_process"] = number(median_ratio(payload.tensor_sum.series, payload.sum_in_process.series), 3);
+  const auto schema = [&](double SchemaCosts::* cost) { return payload.schema ? number((*payload.schema).*cost) : Json(nullptr); };
+  json["schema_field_ns"] = schema(&SchemaCosts::schema_field);
+  json["stock_field_ns"] = schema(&SchemaCosts::stock_field);
+  json["reply_384_native_ns"] = schema(&SchemaCosts::reply_384_native);
+  json["reply_384_stock_ns"] = schema(&SchemaCosts::reply_384_stock);
   json["wake_rtt_ns"] = percentiles(f.parked_call);
   json["futex_floor_rtt_ns"] = percentiles(f.futex_floor);
-  json["peers"] = peers_json(f);
+  // Two sections have it; that of peers where both are run. That of payload is in "payload", too.
+  json["peers"] = f.payload && f.peers.empty() ? payload_peers_json(*f.payload) : peers_json(f);
 
   json["verdicts"] = verdicts_json(f);
   json["floor_tail_ratio"] = number(f.floor.series.tail(), 3);
@@ -197,6 +223,7 @@ Json to_json(const Figures& f) {
   json["touching_call_ns"] = percentiles(f.touching_call);
   json["touching_here_ns"] = percentiles(f.touching_here);
   json["churn"] = churn_json(f);
+  json["payload"] = payload_json(f);
   json["start"] = start_json(f);
   json["echo_lane_rtt_ns"] = percentiles(f.echo_lane);
   json["call_beside_peers_rtt_ns"] = percentiles(f.call_beside_peers);

@@ -87,6 +87,27 @@ void peer_rows(std::string& out, const Figures& f) {
   }
 }
 
+void payload_rows(std::string& out, const PayloadFigures& p) {
+  series_head(out, "tensors, ns", "64 B");
+  series_row(out, "call, 64 B", p.call_64, p.call_64.series, 1, 0);
+  series_row(out, "8 MiB there, another back", p.tensor_8mib, p.call_64.series, 1, 0);
+  series_head(out, "8 MiB and its sum, us", "here");
+  series_row(out, "copy and sum, one process", p.sum_in_process, p.sum_in_process.series, 1000, 0);
+  series_row(out, "a loan, summed by NumPy", p.tensor_sum, p.sum_in_process.series, 1000, 0);
+  if (p.schema) {
+    line(out, "\n%-28s %9s %9s", "FlatBuffers in Python, ns", "schema", "stock");
+    line(out, "  %-26s %9.0f %9.0f", "a field", p.schema->schema_field, p.schema->stock_field);
+    line(out, "  %-26s %9.0f %9.0f", "a reply of 384 floats", p.schema->reply_384_native, p.schema->reply_384_stock);
+  }
+  if (p.peers.empty()) return;
+  line(out, "\n%-28s %9s %12s", "8 MiB there and back, us", "p50", "/ Samovar");
+  line(out, "  %-26s %9s %12s", "Samovar", shown(p.tensor_8mib.series.p50() / 1000, 2).c_str(), "1");
+  for (const PayloadPeer& peer : p.peers) {
+    line(out, "  %-26s %9s %12s", peer.name.c_str(), shown(peer.p50_ns / 1000, 0).c_str(),
+         shown(peer.p50_ns / p.tensor_8mib.series.p50(), 0).c_str());
+  }
+}
+
 void times_head(std::string& out, const char* title) {
   line(out, "\n%-28s %9s %9s %9s %9s", title, "p50", "p99", "max", "times");
 }
@@ -194,6 +215,7 @@ std::string to_table(const Figures& f) {
     line(out, "  the arena held %.0f MiB after a quarter of the time, %.0f MiB at the end", mib(f.churn->resident_quarter),
          mib(f.churn->resident_end));
   }
+  if (f.payload) payload_rows(out, *f.payload);
   if (f.recovery) recovery_rows(out, *f.recovery);
   if (f.start) start_rows(out, *f.start);
   if (f.idle) {

@@ -12,6 +12,7 @@
 #include "bench/whole/interfaces.h"
 #include "bench/whole/lane_workers.h"
 #include "bench/whole/large.h"
+#include "bench/whole/payload.h"
 #include "bench/whole/peers.h"
 #include "bench/whole/processes.h"
 #include "bench/whole/start.h"
@@ -38,13 +39,13 @@ constexpr std::size_t kQuickKills = 20, kQuickKills1gb = 2;
 constexpr std::size_t kQuickForks = 20, kQuickBursts = 3, kQuickExecs = 3;
 
 struct Budgets {
-  milliseconds trips, interfaces, large, flow, wake, peers, peers_unpinned, load;
+  milliseconds trips, interfaces, large, flow, wake, peers, peers_unpinned, load, payload, payload_peers;
   seconds churn, recovery, start, idle;  // of recovery and start: what they take where nothing hangs
 };
 constexpr Budgets kFull{seconds(40), seconds(15), seconds(10),        seconds(15), seconds(25),
-                        seconds(30), seconds(10), milliseconds(2000), seconds(60), seconds(60), seconds(60), seconds(30)};
+                        seconds(30), seconds(10), milliseconds(2000), seconds(10), seconds(30), seconds(60), seconds(60), seconds(60), seconds(30)};
 constexpr Budgets kQuick{seconds(4), seconds(2), seconds(2),        seconds(2), seconds(3),
-                         seconds(3), seconds(1), milliseconds(500), seconds(4), seconds(5), seconds(8), seconds(10)};
+                         seconds(3), seconds(1), milliseconds(500), seconds(1), seconds(4), seconds(4), seconds(5), seconds(8), seconds(10)};
 
 class IgnoredSigpipe {
  public:
@@ -75,6 +76,7 @@ class Bench {
     measure_unpinned_peers();
     measure_churning();
     end();  // the pools that are left are measured alone
+    measure_payloads();
     measure_recovering();
     measure_starting();
     measure_idle_pool();
@@ -302,6 +304,21 @@ class Bench {
         if (figure.name == entry.name) keep(figure.unpinned.emplace(), entry);
       }
     }
+  }
+
+  void measure_payloads() {
+    if (!wanted("payload")) return;
+    // Eight more interpreters to start: a quick run of everything has no time for them.
+    const bool with_peers = settings_.length == Length::full || !settings_.only.empty();
+    const milliseconds peers = with_peers ? budgets_.payload_peers : milliseconds(0);
+    announce("payloads: tensors of 8 MiB, beside the usual means", 2 * budgets_.payload + peers);
+    figures_.payload = measure_payload({.python = settings_.python,
+                                        .placement = figures_.placement,
+                                        .timestamp_ns = figures_.timestamp_ns,
+                                        .tick_ns = figures_.tick_ns,
+                                        .tensors = budgets_.payload,
+                                        .peers = peers});
+    for (const std::string& failure : figures_.payload->failures) fail("payload", failure);
   }
 
   void measure_recovering() {

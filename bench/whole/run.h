@@ -12,8 +12,8 @@
 namespace samovar::bench {
 
 // Names for --only, and without it.
-inline const std::vector<std::string> kSections{"floor", "bare", "call", "interfaces", "large", "throughput", "wake", "peers", "churn", "recovery", "start",
-                                               "idle"};
+inline const std::vector<std::string> kSections{"floor", "bare", "call", "interfaces", "large", "throughput", "wake", "peers", "churn", "payload", "recovery",
+                                               "start", "idle"};
 
 enum class Length { full, quick };  // quick: within 40 s
 

@@ -1,4 +1,5 @@
 // The bars, in one place.
+#include <cmath>
 #include <limits>
 
 #include "bench/whole/report.h"
@@ -70,6 +71,38 @@ std::vector<Verdict> judge(const Figures& f) {
                       .by_rounds = median_ratio(f.touching_call.series, f.touching_here.series),
                       .bar = 1.25,
                       .aim = 1.1});
+  if (const auto& p = f.payload) {
+    double nearest_peer = kNothing;
+    for (const PayloadPeer& peer : p->peers) nearest_peer = std::fmin(nearest_peer, peer.p50_ns);
+    verdicts.push_back({.key = "tensor_over_call",
+                        .title = "tensor of 8 MiB / 64 B call",
+                        .value = p->tensor_8mib.series.p50() / p->call_64.series.p50(),
+                        .by_rounds = median_ratio(p->tensor_8mib.series, p->call_64.series),
+                        .bar = 3.0,
+                        .aim = 2.0});
+    verdicts.push_back({.key = "tensor_sum_over_in_process",
+                        .title = "8 MiB written, summed / in process",
+                        .value = p->tensor_sum.series.p50() / p->sum_in_process.series.p50(),
+                        .by_rounds = median_ratio(p->tensor_sum.series, p->sum_in_process.series),
+                        .bar = 1.15,
+                        .aim = 1.05});
+    const auto schema = [&](const char* key, const char* title, double value, double bar, double aim, Verdict::Better better) {
+      verdicts.push_back({.key = key, .title = title, .value = value, .by_rounds = kNothing, .bar = bar, .aim = aim, .better = better});
+    };
+    if (p->schema) {
+      const SchemaCosts& s = *p->schema;
+      schema("schema_field_ns", "field through the schema, ns", s.schema_field, 150, 80, Verdict::Better::lower);
+      schema("stock_field_over_schema", "stock field / the same", s.stock_field / s.schema_field, 10, kNothing, Verdict::Better::higher);
+      schema("stock_reply_over_native", "384 floats, stock / native", s.reply_384_stock / s.reply_384_native, 20, kNothing, Verdict::Better::higher);
+    }
+    verdicts.push_back({.key = "peers_over_tensor",
+                        .title = "8 MiB by the best peer / tensor",
+                        .value = nearest_peer / p->tensor_8mib.series.p50(),
+                        .by_rounds = kNothing,
+                        .bar = kNothing,
+                        .aim = 100,
+                        .better = Verdict::Better::higher});
+  }
   const Entry* json = find_peer(f, "jsonrpc_stdio");
   verdicts.push_back({.key = "json_over_call",
                       .title = "JSON over stdio / call",

@@ -10,6 +10,7 @@ import math
 import os
 import subprocess
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ QUICK_LIMIT_S = 40
 
 pytestmark = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="the benchmark needs two CPUs")
 
+PAYLOAD_PEERS = ("multiprocessing_pipe", "shared_memory", "zeromq", "grpc")
 PEERS = ("jsonrpc_stdio", "multiprocessing_pipe", "process_pool_executor", "zeromq", "process_per_call")
 KEYS = {
     "host",
@@ -35,6 +37,13 @@ KEYS = {
     "wake_rtt_ns",
     "futex_floor_rtt_ns",
     "peers",
+    "tensor_8mib_rtt_ns",
+    "call_64_rtt_ns",
+    "tensor_sum_over_in_process",
+    "schema_field_ns",
+    "stock_field_ns",
+    "reply_384_native_ns",
+    "reply_384_stock_ns",
     "kill_to_error_ns",
     "kill_to_error_1gb_ns",
     "kill_to_next_reply_ns",
@@ -121,6 +130,35 @@ def test_large_payloads_are_measured() -> None:
     assert 100 < figures["arena_churn_per_s"] < 1e7
     assert figures["churn"]["refused"] == 0
     assert 0.3 < figures["churn"]["fill"] < 0.7
+
+
+def test_payloads_are_measured_beside_their_peers() -> None:
+    figures = figures_of(bench("payload", "--quick", "--json"))
+    check_percentiles(figures["tensor_8mib_rtt_ns"], ("p50", "p99", "p999", "max"), 50, 1_000_000)
+    check_percentiles(figures["call_64_rtt_ns"], ("p50", "p99", "p999", "max"), 50, 1_000_000)
+    assert 0.1 < figures["tensor_sum_over_in_process"] < 100
+    assert 1 < figures["schema_field_ns"] < figures["stock_field_ns"] < 1e6
+    assert 1 < figures["reply_384_native_ns"] < figures["reply_384_stock_ns"] < 1e9
+    assert tuple(figures["peers"]) == PAYLOAD_PEERS
+    assert figures["peers"] == figures["payload"]["peers"]
+    for peer in figures["peers"].values():
+        assert 100_000 < peer["p50"] < 10e9
+        assert peer["over_tensor"] > 1
+    assert figures["verdicts"]["tensor_over_call"]["bar"] == 3
+    assert figures["call_rtt_ns"]["64"]["p50"] is None
+
+
+def test_a_peer_that_is_not_installed_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "grpc.py").write_text('raise ImportError("not here")\n')
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    finished = bench("payload", "--quick", "--json")
+    assert finished.returncode == 1
+    figures = json.loads(finished.stdout)
+    assert figures["peers"]["grpc"]["p50"] is None
+    assert "make setup" in figures["peers"]["grpc"]["failure"]
+    assert all(figures["peers"][name]["p50"] > 0 for name in PAYLOAD_PEERS if name != "grpc")
+    (failure,) = figures["failures"]
+    assert failure.startswith("payload: grpc: ")
 
 
 def test_recovery_is_measured_and_a_section_needs_no_option() -> None:

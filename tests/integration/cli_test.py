@@ -265,6 +265,8 @@ def test_an_integer_too_large_is_no_text_either(module: str) -> None:
         (("call", "m.py", "f", "--workers", "0"), "not in range"),
         (("call", "m.py", "f", "1", "--bytes", "-"), "--bytes sends one argument"),
         (("demo", "extra"), "not expected"),
+        (("demo", "embeddings", "one question", "another"), "not expected"),
+        (("demo", "--quick", "embeddings"), "excludes"),
     ],
 )
 def test_wrong_usage_ends_with_status_2(arguments: tuple[str, ...], says: str) -> None:
@@ -470,3 +472,59 @@ def test_quick_demo_tells_the_whole_story() -> None:
     for word in ("p99.9", "overhead", "calls/s", "JSON lines over stdin/stdout", "process per call", "no call lost"):
         assert word in said
     assert b"Traceback" not in done.stderr
+
+
+SENTENCES = """\
+A good breakfast sets you up for the day.
+
+The compiler rejects programs that are   not well typed.
+Whales sing to each other over hundreds of kilometres.
+The bank raised its interest rates again.
+"""
+
+
+@pytest.fixture
+def sentences(tmp_path: Path) -> str:
+    path = tmp_path / "sentences.txt"
+    path.write_text(SENTENCES)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("question", "sentence"),
+    [
+        ("Which animals make music under water?", "Whales sing to each other"),
+        ("My code does not build", "The compiler rejects programs that are not well typed."),
+    ],
+)
+def test_demo_of_embeddings_finds_what_means_alike(sentences: str, question: str, sentence: str) -> None:
+    done = run("demo", "embeddings", question, "--file", sentences, timeout_s=60)
+    said = done.stdout.decode()
+    assert done.returncode == 0, done.stderr.decode()
+    assert "384 floats" in said
+    assert "4 lines of" in said
+    (nearest, second, *_) = re.findall(r"^ +(-?\d\.\d\d)  (\S.*)$", said, re.MULTILINE)
+    assert nearest[1].startswith(sentence)
+    assert 1 >= float(nearest[0]) > float(second[0]) >= -1
+    for word in ("p50", "p99", "whole call", "model", "overhead"):
+        assert word in said
+
+
+@pytest.mark.skipif(not Path("/usr/share/games/fortunes/wisdom").exists(), reason="Debian's package fortunes is not here")
+def test_demo_of_embeddings_searches_quotations_of_debian() -> None:
+    done = run("demo", "embeddings", "--sentences", "40", timeout_s=60)
+    said = done.stdout.decode()
+    assert done.returncode == 0, done.stderr.decode()
+    assert "40 quotations of Debian" in said
+    assert said.count("?\n") >= 3  # its own questions
+
+
+def test_demo_of_embeddings_says_what_is_missing(sentences: str, tmp_path: Path) -> None:
+    (tmp_path / "onnxruntime.py").write_text('raise ImportError("not here")\n')
+    said = run("demo", "embeddings", "--file", sentences, variables={"PYTHONPATH": str(tmp_path)}).stderr.decode()
+    assert "not here" in said
+    assert "make setup" in said
+    assert "/no/such/file" in refused(1, "demo", "embeddings", "--file", "/no/such/file")
+    empty = tmp_path / "empty.txt"
+    empty.write_text(" \n\n")
+    assert "no sentences" in refused(1, "demo", "embeddings", "--file", str(empty))

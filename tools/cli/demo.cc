@@ -16,7 +16,9 @@
 #include "core/config/units.h"
 #include "tools/cli/commands.h"
 #include "tools/cli/demo.h"
+#include "tools/cli/demo_embeddings.h"
 #include "tools/cli/duration.h"
+#include "tools/cli/example_directory.h"
 #include "tools/cli/failure.h"
 #include "tools/cli/pinning.h"
 
@@ -92,7 +94,7 @@ Result<std::vector<int>> check_accuracy(const Demo& demo) {
 
 Result<void> tell(const DemoCommand& command, Progress& progress, const std::shared_ptr<LogLines>& log) {
   const auto begin = Clock::now();
-  const auto scripts = find_digits_directory();
+  const auto scripts = find_example_directory("digits", "digits.py");
   if (!scripts) return tl::unexpected(scripts.error());
 
   Options options = command.pool;
@@ -163,7 +165,10 @@ void add_demo(CLI::App& app, int& exit_status) {
   add_duration(*demo, "--spin-max", command->pool.spin_max, "Longest spin before a wait sleeps; 0s: sleep at once");
   demo->add_option("--python", command->pool.python, "Interpreter; default: $SAMOVAR_PYTHON, else the one Samovar was built for")
       ->option_text("PATH");
-  demo->callback([command, &exit_status] { exit_status = run_demo(*command); });
+  add_demo_embeddings(*demo, exit_status);
+  demo->callback([command, demo, &exit_status] {
+    if (demo->get_subcommands().empty()) exit_status = run_demo(*command);
+  });
 }
 
 }  // namespace samovar::cli

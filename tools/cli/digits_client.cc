@@ -27,21 +27,6 @@ Result<std::vector<std::byte>> fetch_bytes(Pool& pool, const char* method, std::
 
 }  // namespace
 
-Result<std::filesystem::path> find_digits_directory() {
-  std::error_code ignored;
-  const auto tool = std::filesystem::read_symlink("/proc/self/exe", ignored);
-  const auto installed = tool.parent_path().parent_path() / "share" / "samovar" / "examples" / "digits";
-  const auto in_source = std::filesystem::path(SAMOVAR_EXAMPLES_DIR) / "digits";
-  for (const auto& directory : {installed, in_source}) {
-    if (std::filesystem::exists(directory / "digits.py", ignored)) return directory;
-  }
-  return tl::unexpected(Error{.category = Category::configuration,
-                              .code = Code::module_failed,
-                              .message = "the demo's digits.py is neither in " + installed.string() + " nor in " +
-                                         in_source.string() + "; install the tool with its share/ directory",
-                              .context = {}});
-}
-
 Result<Digits> fetch_digits(Pool& pool) {
   const auto about = pool.call("about");
   if (!about) return tl::unexpected(about.error());

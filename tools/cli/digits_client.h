@@ -4,7 +4,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <filesystem>
 #include <span>
 #include <string>
 #include <vector>
@@ -29,10 +28,6 @@ struct Digits {
   std::span<const Image> unseen() const { return std::span(images).subspan(trained); }
   int unseen_label(std::size_t i) const { return labels[trained + i]; }
 };
-
-// The directory of digits.py and its neighbours: beside an installed tool, else in the source tree.
-// Fails: it is in neither; the message names both.
-Result<std::filesystem::path> find_digits_directory();
 
 // In pages, each as large as a reply may be.
 Result<Digits> fetch_digits(Pool& pool);

@@ -1,0 +1,38 @@
+// Questions: what does a tensor cost that nobody copies, beside a call with 64 bytes? What does Samovar add where one is written
+// here and summed there? What do FlatBuffers take in Python? And what does the same cost by the usual means?
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bench/whole/contestant.h"
+#include "bench/whole/payload_peers.h"
+#include "bench/whole/payload_schema.h"
+
+namespace samovar::bench {
+
+struct PayloadSettings {
+  std::string python;
+  Placement placement;
+  std::int64_t timestamp_ns = 0, tick_ns = 0;  // of the clock
+  std::chrono::milliseconds tensors{0};        // for each of the two pairs below
+  std::chrono::milliseconds peers{0};          // for all of them together; 0: none is measured
+};
+
+// Of pools of one worker that has NumPy; caller and worker are pinned, options are the defaults, but for sums: the half of a millisecond that
+// each side works is longer than the other one spins by default, so spin_max is more than that.
+struct PayloadFigures {
+  Entry call_64, tensor_8mib;         // in turn: 64 bytes there and back; 8 MiB in a loan, another 8 MiB of ctx.empty() back, untouched
+  Entry tensor_sum, sum_in_process;   // in turn: 8 MiB copied into a loan and summed by NumPy, the sum back; one copy and that sum in one process
+  std::optional<SchemaCosts> schema;  // FlatBuffers, in Python alone
+  std::vector<PayloadPeer> peers;
+  std::vector<std::string> failures;  // of single figures
+};
+
+// Blocks.
+PayloadFigures measure_payload(const PayloadSettings& settings);
+
+}  // namespace samovar::bench
