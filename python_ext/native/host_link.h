@@ -24,6 +24,8 @@ struct ModuleState {
   PyObject* nursery_link_type;
   PyObject* schema_type;
   PyObject* flat_payload_type;
+  PyObject* event_lane_type;
+  PyObject* handler_coroutine_type;
 };
 
 }  // namespace samovar::python

@@ -6,7 +6,9 @@
 #include "ipc/layout.h"
 #include "python_ext/native/argument_view.h"
 #include "python_ext/native/context.h"
+#include "python_ext/native/event_lane.h"
 #include "python_ext/native/flat_payload.h"
+#include "python_ext/native/handler_coroutine.h"
 #include "python_ext/native/host_link.h"
 #include "python_ext/native/huge_pages.h"
 #include "python_ext/native/nursery_link.h"
@@ -33,6 +35,10 @@ int execute(PyObject* module) {
   if (state->schema_type == nullptr || PyModule_AddObjectRef(module, "Schema", state->schema_type) < 0) return -1;
   state->flat_payload_type = make_flat_payload_type(module);
   if (state->flat_payload_type == nullptr || PyModule_AddObjectRef(module, "FlatBuffer", state->flat_payload_type) < 0) return -1;
+  state->handler_coroutine_type = make_handler_coroutine_type(module);
+  if (state->handler_coroutine_type == nullptr) return -1;
+  state->event_lane_type = make_event_lane_type(module);
+  if (state->event_lane_type == nullptr || PyModule_AddObjectRef(module, "EventLane", state->event_lane_type) < 0) return -1;
   PyObject* hash = PyLong_FromUnsignedLongLong(ipc::layout_hash());
   const int added = PyModule_AddObjectRef(module, "LAYOUT_HASH", hash);
   Py_XDECREF(hash);
@@ -47,6 +53,8 @@ int traverse(PyObject* module, visitproc visit, void* arg) {
     Py_VISIT(state->nursery_link_type);
     Py_VISIT(state->schema_type);
     Py_VISIT(state->flat_payload_type);
+    Py_VISIT(state->event_lane_type);
+    Py_VISIT(state->handler_coroutine_type);
   }
   return 0;
 }
@@ -59,6 +67,8 @@ int clear(PyObject* module) {
     Py_CLEAR(state->nursery_link_type);
     Py_CLEAR(state->schema_type);
     Py_CLEAR(state->flat_payload_type);
+    Py_CLEAR(state->event_lane_type);
+    Py_CLEAR(state->handler_coroutine_type);
   }
   return 0;
 }

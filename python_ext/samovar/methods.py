@@ -78,7 +78,15 @@ class Registry:
     def add_method(self, function: AnyFunction, name: str, schema: Schema | None = None) -> None:
         check_method(function, name)
         check_schema(function, schema)
-        added = Method(name, function, wants_ctx(function), place_of(function), limits_of(function), schema=schema)
+        added = Method(
+            name,
+            function,
+            wants_ctx(function),
+            place_of(function),
+            limits_of(function),
+            schema=schema,
+            asynchronous=inspect.iscoroutinefunction(function),
+        )
         known = self._methods.get(name)
         # A module may be executed twice (by `python -m` and by an import): the same place is the same method.
         if known is not None and known.function is not function and known.place != added.place:
@@ -145,8 +153,8 @@ def after_fork(function: F) -> F:
 def check_method(function: AnyFunction, name: str) -> None:
     if not callable(function):
         raise TypeError(f"@samovar.method needs a function, or a name as a str, not {type(function).__name__}")
-    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-        raise TypeError(f"{place_of(function)}: async functions cannot be methods yet; declare it with a plain def")
+    if inspect.isasyncgenfunction(function):
+        raise TypeError(f"{place_of(function)}: async generators cannot be methods yet; return the items as a list")
     if not name or "\0" in name:
         raise ValueError(f'{place_of(function)} needs a name: @samovar.method("name")')
     try:
