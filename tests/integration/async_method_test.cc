@@ -450,13 +450,16 @@ TEST(AsyncMethod, small_payloads_stay_whole_though_their_records_are_used_again)
 }
 
 TEST(AsyncMethod, reload_lets_those_that_run_end) {
-  Pool pool = start(with_concurrency(4));
+  Happenings happenings;
+  Options chosen = with_concurrency(4);
+  chosen.on_event = happenings.hook();
+  Pool pool = start(chosen);
   Calls calls(pool);
   Gate gate;
   calls.submit("wait_at", text(gate.path()));
   ASSERT_TRUE(gate.reached());
   std::jthread opener([&] {
-    std::this_thread::sleep_for(50ms);  // the reload is under way by then, or is not: either must be right
+    EXPECT_TRUE(happenings.have(EventKind::worker_ready, 2)) << "the one with fresh code";
     gate.open();
   });
   EXPECT_TRUE(pool.reload());
