@@ -87,7 +87,11 @@ bool ThreadWorker::answer_one(std::vector<Begun>& begun) {
     return true;
   };
   ipc::Request unbegun;
-  if (lie_ == Lie::answers_unbegun && end_->peek(unbegun) == ipc::Peek::record) return publish(unbegun.call_id);
+  if (lie_ == Lie::answers_unbegun && end_->peek(unbegun) == ipc::Peek::record) {
+    (void)publish(unbegun.call_id);
+    while (!killed_.load()) std::this_thread::sleep_for(std::chrono::microseconds(100));  // were it begun, it could have any answer
+    return false;
+  }
   if (!publish(call.request.call_id)) return false;
   served_.fetch_add(1);
   if (lie_ == Lie::answers_twice && !begun.empty()) return publish(call.request.call_id);
