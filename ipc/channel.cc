@@ -131,13 +131,15 @@ Pulse HostEnd::pulse() const {
   const WorkerPage& page = *worker_page_;
   const auto running = page.running.load(std::memory_order_relaxed);
   const auto started = page.started.load(std::memory_order_relaxed);
+  const auto turn_began_ns = page.turn_began_ns.load(std::memory_order_relaxed);
   return {.alive_ns = page.alive_ns.load(std::memory_order_relaxed),
           .probe_began_ns = page.probe_began_ns.load(std::memory_order_relaxed),
           .probe_ended_ns = page.probe_ended_ns.load(std::memory_order_relaxed),
           .rss_anon_bytes = page.rss_anon_bytes.load(std::memory_order_relaxed),
           .started = started,
-          .running = started != 0 && running >> kRunningMethodBits >= page.requests_consumed.load(std::memory_order_relaxed),
-          .method = static_cast<std::uint16_t>(running)};
+          .running = turn_began_ns != 0 ? turn_began_ns > 0 : started != 0 && running >> kRunningMethodBits >= page.requests_consumed.load(std::memory_order_relaxed),
+          .method = static_cast<std::uint16_t>(turn_began_ns == 0 ? running : page.turn_method.load(std::memory_order_relaxed)),
+          .turn_began_ns = turn_began_ns};
 }
 
 void HostEnd::stop() {
@@ -286,14 +288,36 @@ bool WorkerEnd::collect_releases() {
 
 void WorkerEnd::park() {
   const auto look = [this] { return has_work(); };
-  if (response_arena_.bytes_backed() == 0) {
-    ipc::park(host_page_->doorbell, worker_page_->asleep, kNever, look);
-  } else {
-    // While the host holds all of it there is nothing to give back, and looking for that to change grows rarer.
-    const std::int64_t due_ns = now_ns() + (trim_ns_ << std::min(idle_periods_, kIdlePeriodsMax));
-    ipc::park(host_page_->doorbell, worker_page_->asleep, due_ns, look);
-    if (!has_work() && now_ns() >= due_ns) trim();
-  }
+  const std::int64_t due_ns = trim_due_ns();
+  ipc::park(host_page_->doorbell, worker_page_->asleep, due_ns, look);
+  if (due_ns != kNever && !has_work() && now_ns() >= due_ns) trim();
+  spin_.slept();
+}
+
+// While the host holds all of it there is nothing to give back, and looking for that to change grows rarer.
+std::int64_t WorkerEnd::trim_due_ns() const {
+  return response_arena_.bytes_backed() == 0 ? kNever : now_ns() + (trim_ns_ << std::min(idle_periods_, kIdlePeriodsMax));
+}
+
+bool WorkerEnd::park_for_events(bool may_begin, const std::atomic<bool>& nudged, std::int64_t deadline_ns) {
+  const auto look = [&] { return has_events(may_begin) || nudged.load(std::memory_order_relaxed); };
+  const std::int64_t due_ns = trim_due_ns();
+  ipc::park(host_page_->doorbell, worker_page_->asleep, std::min(deadline_ns, due_ns), look);
+  spin_.slept();
+  return due_ns != kNever && !look() && now_ns() >= due_ns;
+}
+
+std::optional<std::uint32_t> WorkerEnd::begin_sleep(bool may_begin) {
+  const std::uint32_t seen = host_page_->doorbell.load(std::memory_order_acquire);
+  worker_page_->asleep.store(1, std::memory_order_relaxed);
+  store_load_fence();  // FENCE: pairs with the ringer's, as in park().
+  if (!has_events(may_begin)) return seen;
+  worker_page_->asleep.store(0, std::memory_order_relaxed);
+  return std::nullopt;
+}
+
+void WorkerEnd::end_sleep() {
+  worker_page_->asleep.store(0, std::memory_order_relaxed);
   spin_.slept();
 }
 

@@ -47,6 +47,7 @@ struct Pulse {
   std::uint64_t started = 0;        // requests begun or skipped, the ping among them
   bool running = false;             // the last of them is not done
   std::uint16_t method = 0;         // its method, as in the request
+  std::int64_t turn_began_ns = 0;   // of an event loop, its turn under way; -1: it waits; 0: the worker has none
 };
 
 // The host's end. Owns the segments' mappings and, until handed over, their descriptors.
@@ -194,6 +195,34 @@ class WorkerEnd {
     return spin_.spin([this] { return requests_.has_record(); }, keep_on) || stopping();
   }
 
+  // For an event loop, which waits for other things, too. `may_begin`: requests count, not notes and stop alone.
+  //
+  // spin_for_events(): until there is work, the end of the budget, or `keep_on()` says no. Whether there is work. park_for_events():
+  // sleeps until then, `nudged` or `deadline_ns`; may return early. Blocks. Whether a period has passed without work: to trim() then.
+  template <typename KeepOn>
+  bool spin_for_events(bool may_begin, const std::atomic<bool>& nudged, KeepOn&& keep_on) {
+    return spin_.spin([&] { return has_events(may_begin) || nudged.load(std::memory_order_relaxed); }, keep_on);
+  }
+  bool park_for_events(bool may_begin, const std::atomic<bool>& nudged, std::int64_t deadline_ns);
+
+  // Where somebody else sleeps on the doorbell in this thread's place: announces a sleep, fences and looks. Nothing: there is work. Else
+  // what the doorbell showed before, for futex_wait(); end_sleep() follows, not later than trim_due_ns().
+  std::optional<std::uint32_t> begin_sleep(bool may_begin);
+  void end_sleep();
+  bool has_events(bool may_begin) const { return (may_begin && requests_.has_record()) || notes_.has_record() || stopping(); }
+
+  // Gives freed memory of the response arena back to the kernel, while there are no requests. When that is due: a period from now, or
+  // never.
+  void trim();
+  std::int64_t trim_due_ns() const;
+
+  const std::atomic<std::uint32_t>& doorbell() const { return host_page_->doorbell; }
+
+  // What an event loop tells of itself: a turn begins at `now_ns`, or it waits; and whose code runs.
+  void tell_turn(std::int64_t now_ns) { worker_page_->turn_began_ns.store(now_ns, std::memory_order_relaxed); }
+  void tell_waiting() { tell_turn(-1); }
+  void tell_method(std::uint16_t method) { worker_page_->turn_method.store(method, std::memory_order_relaxed); }
+
   // Sleeps until a request or stop. May return early. Blocks. Before a long sleep, freed memory of the response arena goes
   // back to the kernel, a period after the last call.
   void park();
@@ -209,7 +238,6 @@ class WorkerEnd {
  private:
   bool collect_releases();  // whether there were any
   void settle_views();
-  void trim();
   bool has_work() const { return requests_.has_record() || stopping(); }
 
   ChannelOptions options_;

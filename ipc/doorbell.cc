@@ -24,6 +24,6 @@ void futex_wait(const std::atomic<std::uint32_t>& word, std::uint32_t expected, 
   futex(word, FUTEX_WAIT_BITSET, expected, &until);
 }
 
-void futex_wake_one(const std::atomic<std::uint32_t>& word) { futex(word, FUTEX_WAKE, 1, nullptr); }
+bool futex_wake_one(const std::atomic<std::uint32_t>& word) { return futex(word, FUTEX_WAKE, 1, nullptr) > 0; }
 
 }  // namespace samovar::ipc

@@ -17,7 +17,7 @@ namespace samovar::ipc {
 
 // Sleeps while *word == expected, until woken or `deadline_ns`. May return early. Blocks.
 void futex_wait(const std::atomic<std::uint32_t>& word, std::uint32_t expected, std::int64_t deadline_ns);
-void futex_wake_one(const std::atomic<std::uint32_t>& word);
+bool futex_wake_one(const std::atomic<std::uint32_t>& word);  // whether it has woken somebody
 
 // Requires: the caller has published and fenced. Adds, since several threads of the host may ring at once, and a ring that
 // stored an older count could leave the word as the sleeper has seen it.

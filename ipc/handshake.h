@@ -11,6 +11,7 @@
 //   nursery -> host     ChildEnded, answered by Bury; till then the worker's number, and its group's, belongs to nobody else
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -41,6 +42,7 @@ struct Hello {
   std::int64_t heartbeat_ns = 0;
   std::int64_t probe_after_ns = 0;
   std::uint8_t log_level = 0;  // samovar::LogLevel
+  std::uint32_t concurrency = 1;  // calls that it runs at once, where it has an event loop
   std::int32_t memory_node = -1;  // kAnyNode, or the NUMA node that the worker's memory shall come from
 };
 
@@ -65,6 +67,11 @@ struct Ready {
   std::string python;
   std::vector<Method> methods;  // a method's number in a request is its place here, plus one
 };
+
+// Whether a worker with these methods runs an event loop.
+inline bool has_event_loop(std::span<const Method> methods) {
+  return std::any_of(methods.begin(), methods.end(), [](const Method& method) { return method.asynchronous; });
+}
 
 struct StartFailed {
   std::string reason;

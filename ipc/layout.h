@@ -92,7 +92,11 @@ struct WorkerPage {
   std::atomic<std::int64_t> probe_ended_ns;                     // when it last had it; before probe_began_ns: it waits
   std::atomic<std::uint64_t> rss_anon_bytes;                    // private memory of the process, as of the last beat that found work done
 
-  alignas(kCacheLineBytes) std::byte reserved[kPageBytes - 4 * kCacheLineBytes];
+  // Line 4, of an event loop: written at each of its turns. CLOCK_MONOTONIC.
+  alignas(kCacheLineBytes) std::atomic<std::int64_t> turn_began_ns;  // of the one under way; -1: it waits; 0: there is no event loop
+  std::atomic<std::uint64_t> turn_method;                            // whose code runs in it; 0: no method's
+
+  alignas(kCacheLineBytes) std::byte reserved[kPageBytes - 5 * kCacheLineBytes];
 };
 
 static_assert(sizeof(HostPage) == kPageBytes && sizeof(WorkerPage) == kPageBytes);
@@ -104,6 +108,7 @@ static_assert(offsetof(WorkerPage, started) == 72 && offsetof(WorkerPage, runnin
 static_assert(offsetof(WorkerPage, notes_consumed) == 136);
 static_assert(offsetof(WorkerPage, alive_ns) == 192 && offsetof(WorkerPage, probe_began_ns) == 200);
 static_assert(offsetof(WorkerPage, probe_ended_ns) == 208 && offsetof(WorkerPage, rss_anon_bytes) == 216);
+static_assert(offsetof(WorkerPage, turn_began_ns) == 256 && offsetof(WorkerPage, turn_method) == 264);
 static_assert(std::is_standard_layout_v<HostPage> && std::is_standard_layout_v<WorkerPage>);
 static_assert(std::is_trivially_destructible_v<HostPage> && std::is_trivially_destructible_v<WorkerPage>);
 static_assert(std::atomic<std::uint32_t>::is_always_lock_free && std::atomic<std::uint64_t>::is_always_lock_free);
@@ -145,6 +150,8 @@ constexpr std::uint64_t layout_hash() {
       offsetof(WorkerPage, probe_began_ns),
       offsetof(WorkerPage, probe_ended_ns),
       offsetof(WorkerPage, rss_anon_bytes),
+      offsetof(WorkerPage, turn_began_ns),
+      offsetof(WorkerPage, turn_method),
   };
   std::uint64_t hash = 0xcbf2'9ce4'8422'2325;  // FNV-1a, 64 bits
   for (std::uint64_t fact : kFacts) {

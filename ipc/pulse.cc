@@ -12,6 +12,9 @@ std::int64_t after(std::int64_t now_ns, std::int64_t duration_ns) {
 }  // namespace
 
 std::optional<std::uint64_t> PulseWriter::in_hand() const {
+  const std::int64_t turn_began_ns = page_->turn_began_ns.load(std::memory_order_relaxed);
+  if (turn_began_ns < 0) return std::nullopt;
+  if (turn_began_ns > 0) return static_cast<std::uint64_t>(turn_began_ns);
   const std::uint64_t place = page_->requests_consumed.load(std::memory_order_relaxed);
   const std::byte* granule = request_lane_ + (place & (lane_bytes_ - 1));
   const auto* commit = reinterpret_cast<const std::atomic<std::uint64_t>*>(granule);

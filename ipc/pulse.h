@@ -25,8 +25,9 @@ class PulseWriter {
 
   std::uint64_t started() const { return page_->started.load(std::memory_order_relaxed); }
 
-  // The place in the lane of the request that is to be answered next, be it running or not yet begun; nothing: there is none.
-  // The loop moves on meanwhile, so what is read may be of a later lap: only a place seen twice means anything.
+  // What is under way: the place in the lane of the request that is to be answered next, be it running or not yet begun; of an event
+  // loop when its turn began. Nothing: there is no request, the event loop waits.
+  // The loop moves on meanwhile, so what is read may be of a later lap: only what is seen twice means anything.
   std::optional<std::uint64_t> in_hand() const;
 
  private:

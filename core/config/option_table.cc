@@ -15,11 +15,12 @@ constexpr std::int64_t kCountMax = std::numeric_limits<std::uint32_t>::max();
 constexpr std::int64_t kSecond = 1'000'000'000;
 constexpr std::int64_t kMillisecond = 1'000'000;
 constexpr std::int64_t kPrefetchMax = 1024;
+constexpr std::int64_t kConcurrencyMax = 1024;
 constexpr std::int64_t kBreakerFailuresMax = 10'000;  // the time of each is kept
 
 // All of them and those of a full lane may be released before the host looks at the worker's release ring.
 constexpr std::int64_t kEscapedViewsMax = ipc::kReleaseEntries / 2;
-static_assert(kEscapedViewsMax + kPrefetchMax <= ipc::kReleaseEntries);
+static_assert(kEscapedViewsMax + kPrefetchMax + kConcurrencyMax <= ipc::kReleaseEntries);
 
 constexpr OptionRow kOptions[] = {
     {.name = "module", .member = &Options::module, .form = Form::path,
@@ -56,6 +57,8 @@ constexpr OptionRow kOptions[] = {
      .doc = "Calls that wait for a worker; one more gets queue_full"},
     {.name = "prefetch", .member = &Options::prefetch, .max = kPrefetchMax,
      .doc = "Calls in one worker's lane, the running one included", .default_means = "as many as make up 50 us of work, at most 64"},
+    {.name = "concurrency", .member = &Options::concurrency, .min = 1, .max = kConcurrencyMax,
+     .doc = "Calls that run at once in one worker, where its module has `async def` methods"},
     {.name = "requeue_limit", .member = &Options::requeue_limit, .max = kCountMax,
      .doc = "How often a call that had not begun moves on from a worker that died"},
     {.name = "max_attempts", .member = &Options::max_attempts, .min = 1, .max = kCountMax,

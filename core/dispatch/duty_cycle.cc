@@ -12,6 +12,7 @@ namespace {
 constexpr std::uint32_t kTimersEvery = 64;  // turns between looks at the clock, while there are turns
 constexpr std::uint32_t kSampleEvery = 16;  // calls of a worker between two that are timed, for prefetch by time
 constexpr std::int64_t kStuckNs = 50'000;   // a worker without progress for so long loses what it has not begun
+constexpr std::int64_t kStuckLoopNs = 2'000'000;  // an event loop: its tasks have their turns before it looks for calls
 constexpr std::int64_t kLookAgainNs = 1'000'000;
 
 }  // namespace
@@ -36,7 +37,7 @@ DutyCycle::DutyCycle(const Options& options, const Methods& methods, PendingQueu
       follows_load_(seats_max(options) > options.workers),
       tells_waiting_(follows_load_) {
   slots_.reserve(loads_.size());
-  for (std::size_t i = 0; i < loads_.size(); ++i) slots_.emplace_back(std::max(options.prefetch, kPrefetchMax));
+  for (std::size_t i = 0; i < loads_.size(); ++i) slots_.emplace_back(std::max(options.prefetch, kPrefetchMax) + options.concurrency);
   outbox_.wake.reserve(64);
 }
 
@@ -44,6 +45,7 @@ std::size_t DutyCycle::run() {
   std::size_t moved = 0;
   for (std::size_t i = 0; i < slots_used_; ++i) {
     if (!slots_[i].journal.empty()) moved += take_responses(static_cast<int>(i));
+    if (slots_[i].cancels_due) [[unlikely]] tell_cancelled_late(slots_[i]);
     if (!slots_[i].escaped.empty() && !slots_[i].broken) take_releases(static_cast<int>(i), slots_[i]);
   }
   moved += send_pending();
@@ -120,6 +122,7 @@ bool DutyCycle::send(int index, Call& call) {
       payload = call.located;
     }
   }
+  if (slot.journal.full()) [[unlikely]] slot.journal.set_aside(slot.journal.believe_started(slot.channel->started()));
   std::byte* message = slot.channel->requests.try_claim(ipc::message_bytes(static_cast<std::uint32_t>(payload.size())));
   if (!message) {
     if (slot.journal.empty()) violate(index, "it has answered every request and gives none of their room back");
@@ -234,7 +237,11 @@ void DutyCycle::forget_deadline(Call& call) {
 }
 
 std::int64_t DutyCycle::next_due_ns() const {
-  const bool prefetched = std::ranges::any_of(loads(), [](const WorkerLoad& load) { return load.in_flight > 1; });
+  bool prefetched = false;
+  for (std::size_t i = 0; i < slots_used_ && !prefetched; ++i) {
+    const Slot& slot = slots_[i];
+    prefetched = loads_[i].in_flight > 1 && (!slot.has_event_loop || slot.channel->started() != slot.journal.sent());
+  }
   return prefetched ? std::min(earliest_due_ns_, ipc::now_ns() + kLookAgainNs) : earliest_due_ns_;
 }
 
@@ -265,6 +272,12 @@ void DutyCycle::expire(std::int64_t now_ns) {
   sweep();
 }
 
+// Room for calls beside those that run, as far as its worker begins them.
+void DutyCycle::renew_credit(int index) {
+  const Slot& slot = slots_[static_cast<std::size_t>(index)];
+  loads_[static_cast<std::size_t>(index)].credit = slot.stuck ? 0 : slot.concurrency - 1 + credit(options_.prefetch, slot.mean_service_ns);
+}
+
 void DutyCycle::sweep() {
   for (Call* call = queue_.front(); call;) {
     Call* next = call->next;
@@ -272,18 +285,38 @@ void DutyCycle::sweep() {
     call = next;
   }
   for (Slot& slot : slots()) {
-    for (std::uint64_t number = slot.journal.resolved(); number != slot.journal.sent(); ++number) {
-      Journal::Entry& entry = slot.journal.at(number);
-      if (!entry.call || !entry.call->is_done()) continue;
-      if (!entry.revoked) {
-        entry.revoked = true;
+    slot.journal.visit([&](Journal::Entry& entry, std::uint64_t number) {
+      if (!entry.call || !entry.call->is_done()) return;
+      if (!entry.swept) {
+        entry.swept = entry.revoked = true;
         slot.channel->requests.revoke(entry.lane_position);
+        if (slot.has_event_loop) tell_cancelled(slot, entry);
         slot.touched = true;  // it may sleep in the middle of the call, waiting for a note
         ipc::store_load_fence();  // FENCE: pairs with the one in WorkerEnd::start(), as in take_back().
       }
       if (number < slot.journal.believe_started(slot.channel->started())) tell_if_unanswered(entry);
-    }
+    });
   }
+  ring_workers();
+}
+
+// Told although it may not have begun: a worker that reads this first finds the request revoked, and else has the call. Behind a note
+// that had no room the next turns try again.
+void DutyCycle::tell_cancelled(Slot& slot, Journal::Entry& entry) {
+  std::byte* note = slot.channel->notes.try_claim(ipc::message_bytes(0));
+  entry.cancel_due = note == nullptr;
+  slot.cancels_due |= entry.cancel_due;
+  if (!note) return;
+  ipc::write_note({.call_id = entry.call_id, .topic = ipc::Topic::cancel}, note);
+  slot.channel->notes.publish();
+}
+
+void DutyCycle::tell_cancelled_late(Slot& slot) {
+  slot.cancels_due = false;
+  slot.journal.visit([&](Journal::Entry& entry, std::uint64_t) {
+    if (entry.cancel_due) tell_cancelled(slot, entry);
+  });
+  slot.touched = true;
 }
 
 void DutyCycle::drop_done(Call& call) {
@@ -292,21 +325,53 @@ void DutyCycle::drop_done(Call& call) {
   release(call);
 }
 
+// From which number on the calls in a lane wait for those before them. An event loop begins what it has room for; any other worker has
+// the first in hand.
+std::uint64_t DutyCycle::first_waiting(Slot& slot) {
+  if (!slot.has_event_loop) return slot.journal.resolved() + 1;
+  return slot.journal.believe_started(slot.channel->started());
+}
+
+// What changes as long as a worker moves on.
+std::uint64_t DutyCycle::progress(Slot& slot) {
+  return slot.has_event_loop ? slot.journal.believe_started(slot.channel->started()) : slot.journal.resolved();
+}
+
+bool DutyCycle::is_stuck(const Slot& slot, std::int64_t now_ns) {
+  return slot.journal.size() > 1 && now_ns - slot.watched_since_ns >= (slot.has_event_loop ? kStuckLoopNs : kStuckNs);
+}
+
+void DutyCycle::set_stuck(std::size_t index, bool stuck) {
+  Slot& slot = slots_[index];
+  if (!slot.channel || slot.stuck == stuck) return;
+  slot.stuck = stuck;
+  renew_credit(static_cast<int>(index));
+}
+
 void DutyCycle::take_back_for_idle(std::int64_t now_ns) {
-  for (Slot& slot : slots()) {
-    if (slot.watched != slot.journal.resolved() || slot.journal.size() < 2) {
-      slot.watched = slot.journal.resolved();
+  for (std::size_t i = 0; i < slots_used_; ++i) {
+    Slot& slot = slots_[i];
+    if (!slot.channel) continue;
+    if (slot.watched != progress(slot) || slot.journal.size() < 2 || first_waiting(slot) >= slot.journal.sent()) {
+      slot.watched = progress(slot);
       slot.watched_since_ns = now_ns;
     }
+    // Where all places are taken it has every reason to begin nothing.
+    if (slot.has_event_loop) set_stuck(i, is_stuck(slot, now_ns) && slot.journal.size() <= slot.concurrency);
   }
   if (queue_.front()) return;  // idle workers will get those first
-  auto idle = std::ranges::count_if(loads(), [](const WorkerLoad& l) { return l.available && l.in_flight == 0; });
-  const auto is_stuck = [&](const Slot& slot) { return slot.journal.size() > 1 && now_ns - slot.watched_since_ns >= kStuckNs; };
-  if (idle == 0 && tells_waiting_ && std::ranges::any_of(slots(), is_stuck)) tell_waiting();
+  std::uint32_t idle = 0;
+  for (std::size_t i = 0; i < slots_used_; ++i) {
+    const WorkerLoad& load = loads_[i];
+    if (load.available && load.in_flight < std::min(slots_[i].concurrency, load.credit)) idle += slots_[i].concurrency - load.in_flight;
+  }
+  const auto stuck = [&](const Slot& slot) { return slot.channel && is_stuck(slot, now_ns); };
+  if (idle == 0 && tells_waiting_ && std::ranges::any_of(slots(), stuck)) tell_waiting();
   for (std::size_t i = 0; i < slots_used_ && idle > 0; ++i) {
     Slot& slot = slots_[i];
-    if (!is_stuck(slot)) continue;
-    for (std::uint64_t number = slot.journal.sent(); number-- > slot.journal.resolved() + 1 && idle > 0;) {
+    if (!stuck(slot)) continue;
+    const std::uint64_t first = first_waiting(slot);
+    for (std::uint64_t number = slot.journal.sent(); number-- > first && idle > 0;) {
       if (take_back(static_cast<int>(i), number)) --idle;
     }
   }
@@ -316,7 +381,7 @@ void DutyCycle::take_back_for_idle(std::int64_t now_ns) {
 bool DutyCycle::take_back(int index, std::uint64_t number) {
   Slot& slot = slots_[static_cast<std::size_t>(index)];
   Journal::Entry& entry = slot.journal.at(number);
-  if (!entry.call || !entry.revocable || entry.revoked) return false;
+  if (!entry.call || !entry.revocable || entry.revoked || entry.answered) return false;
   entry.revoked = true;
   slot.channel->requests.revoke(entry.lane_position);
   ipc::store_load_fence();  // FENCE: pairs with the one in WorkerEnd::start(): we see `started` or the worker sees `revoked`.

@@ -46,6 +46,8 @@ struct Attachment {
   std::shared_ptr<ipc::HostEnd> channel;
   MethodNumbers numbers;
   int node = ipc::kAnyNode;  // that it runs on
+  std::uint32_t concurrency = 1;  // calls that it runs at once
+  bool has_event_loop = false;    // then it is told of calls that nobody waits for any more
 };
 
 // Besides one for each worker: for one that is to replace another which still serves.
@@ -170,7 +172,11 @@ class DutyCycle {
     bool touched = false;      // published or consumed since the last look at its `asleep`
     std::int64_t mean_service_ns = 0;
     std::uint32_t sampled = 0;
-    std::uint64_t watched = 0;           // journal.resolved() when progress was last seen
+    std::uint32_t concurrency = 1;
+    bool has_event_loop = false;
+    bool stuck = false;                  // its event loop does not begin what it has: it gets no more until it does
+    bool cancels_due = false;            // of some entries
+    std::uint64_t watched = 0;           // progress() when that was last seen
     std::int64_t watched_since_ns = 0;
 
     explicit Slot(std::uint32_t journal_capacity) : journal(journal_capacity) {}
@@ -182,6 +188,7 @@ class DutyCycle {
 
   std::size_t take_responses(int index);
   bool take_response(int index, Slot& slot);  // false: the worker broke the protocol
+  static Journal::Entry* find_begun(Slot& slot, std::uint64_t call_id);
   const char* accept(Slot& slot, const Journal::Entry& entry, ipc::Response& response);  // what is wrong with it, or null
   void settle_blocks(Slot& slot, Call& call, const ipc::Response& response, bool claimed);
   void take_releases(int index, Slot& slot);
@@ -192,6 +199,13 @@ class DutyCycle {
   void expire(std::int64_t now_ns);
   void take_back_for_idle(std::int64_t now_ns);
   bool take_back(int index, std::uint64_t number);
+  static std::uint64_t first_waiting(Slot& slot);
+  static std::uint64_t progress(Slot& slot);
+  static bool is_stuck(const Slot& slot, std::int64_t now_ns);
+  void set_stuck(std::size_t index, bool stuck);
+  static void tell_cancelled(Slot& slot, Journal::Entry& entry);
+  static void tell_cancelled_late(Slot& slot);
+  void renew_credit(int index);
   void ring_workers();
   void lose(int index, Journal::Entry& entry, const Death& death, bool started);
   void end_waiting();

@@ -35,13 +35,18 @@ bool DutyCycle::take_response(int index, Slot& slot) {
     violate(index, "its response lane holds no record where one was announced");
     return false;
   }
-  // Answers come in the order of the requests. Where the copy turns out to be another call's, accept() says so.
+  // Answers come in the order of the requests, but from an event loop. Where the copy turns out to be another call's, accept() says so.
   const ipc::ResponseHint hint = lane.size() < ipc::kEnvelopeBytes ? ipc::ResponseHint{} : ipc::hint_of_response(lane.message());
   if (!ipc::is_final(hint.status)) {
     violate(index, "it sent a part of an answer, or a question, in a call that has none");
     return false;
   }
-  Journal::Entry& entry = slot.journal.front();
+  Journal::Entry* answered = slot.concurrency == 1 ? &slot.journal.front() : find_begun(slot, hint.call_id);
+  if (!answered) {
+    violate(index, "it answered a call that it was not asked, or that it has not begun");
+    return false;
+  }
+  Journal::Entry& entry = *answered;
   const bool claimed = entry.call && entry.call->claim();
   if (!claimed) scratch_.resize(lane.size());
   std::byte* copy = claimed ? entry.call->reply_buffer.reserve(lane.size()) : scratch_.data();
@@ -58,7 +63,7 @@ bool DutyCycle::take_response(int index, Slot& slot) {
   if (response.service_ns > 0 && response.service_ns < static_cast<std::uint64_t>(ipc::kNever)) {
     const auto service_ns = std::max<std::int64_t>(1, static_cast<std::int64_t>(response.service_ns));
     slot.mean_service_ns = slot.mean_service_ns == 0 ? service_ns : slot.mean_service_ns + (service_ns - slot.mean_service_ns) / 8;
-    loads_[static_cast<std::size_t>(index)].credit = credit(options_.prefetch, slot.mean_service_ns);
+    renew_credit(index);
     if (claimed && !entry.call->timed) response.service_ns = 0;
   }
   if (response.flags != 0 || (entry.call && entry.call->block)) settle_blocks(slot, *entry.call, response, claimed);
@@ -72,7 +77,14 @@ bool DutyCycle::take_response(int index, Slot& slot) {
     release(*entry.call);
   }
   slot.journal.resolve(entry);
+  if (slot.stuck) [[unlikely]] set_stuck(static_cast<std::size_t>(index), false);
   return true;
+}
+
+// What of several calls at once a response answers, by what it says itself. Null: none that can have an answer.
+Journal::Entry* DutyCycle::find_begun(Slot& slot, std::uint64_t call_id) {
+  Journal::Entry* entry = slot.journal.find(call_id);
+  return entry && slot.journal.is_begun(*entry, slot.channel->started()) ? entry : nullptr;
 }
 
 // Whether `response` can be the answer to `entry`; then its payload is where it lies. Null, or what is wrong.

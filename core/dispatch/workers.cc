@@ -18,7 +18,10 @@ void DutyCycle::attach(Attachment attachment) {
   slot.broken = slot.retiring = slot.drained = false;
   slot.watched = UINT64_MAX;  // its progress is watched from the next look on
   slot.mean_service_ns = 0;
-  loads_[static_cast<std::size_t>(attachment.slot)].credit = credit(options_.prefetch, 0);
+  slot.concurrency = attachment.concurrency;
+  slot.has_event_loop = attachment.has_event_loop;
+  slot.stuck = slot.cancels_due = false;
+  renew_credit(attachment.slot);
   loads_[static_cast<std::size_t>(attachment.slot)].node = attachment.node;
   slot.channel->announce_asleep(asleep_);
   slots_used_ = std::max(slots_used_, static_cast<std::size_t>(attachment.slot) + 1);
@@ -29,7 +32,8 @@ void DutyCycle::retire(int index, std::uint64_t incarnation) {
   Slot& slot = slots_[static_cast<std::size_t>(index)];
   if (!slot.channel || slot.incarnation != incarnation) return;
   slot.retiring = true;
-  for (std::uint64_t number = slot.journal.sent(); number-- > slot.journal.resolved() + 1;) take_back(index, number);
+  const std::uint64_t first = first_waiting(slot);
+  for (std::uint64_t number = slot.journal.sent(); number-- > first;) take_back(index, number);
   update_load(index);
 }
 
@@ -39,13 +43,15 @@ void DutyCycle::report(std::vector<Report>& reports) {
     Slot& slot = slots_[i];
     if (!slot.channel) continue;
     reports[i] = {.incarnation = slot.incarnation, .in_flight = slot.journal.size()};
-    for (std::uint64_t number = slot.journal.resolved(); number != slot.journal.sent(); ++number) {
-      const Call* call = slot.journal.at(number).call;
-      if (!call) continue;  // taken back
-      reports[i].method = call->method;
-      reports[i].deadline_ns = call->deadline_ns;
-      break;
-    }
+    // Of those that run at once the one that is overdue first; of those in a row the first that was not taken back.
+    const std::uint64_t begun = slot.has_event_loop ? first_waiting(slot) : UINT64_MAX;
+    bool found = false;
+    slot.journal.visit([&](const Journal::Entry& entry, std::uint64_t number) {
+      if (!entry.call || (found && (!slot.has_event_loop || number >= begun || entry.call->deadline_ns >= reports[i].deadline_ns))) return;
+      found = true;
+      reports[i].method = entry.call->method;
+      reports[i].deadline_ns = entry.call->deadline_ns;
+    });
   }
 }
 
@@ -53,7 +59,8 @@ DutyCycle::Demand DutyCycle::demand() {
   const Call* first = queue_.front();
   Demand demand{.waiting = first ? queue_.size() : 0, .oldest = first ? first->ticket : 0, .newest = queue_.admitted(), .at_ns = ipc::now_ns()};
   for (Slot& slot : slots()) {  // those behind the first in a lane wait, too
-    for (std::uint64_t number = slot.journal.resolved() + 1; number < slot.journal.sent(); ++number) {
+    if (!slot.channel) continue;
+    for (std::uint64_t number = first_waiting(slot); number < slot.journal.sent(); ++number) {
       const Call* call = slot.journal.at(number).call;
       if (!call || call->is_done()) continue;
       ++demand.waiting;
@@ -72,9 +79,7 @@ std::shared_ptr<ipc::HostEnd> DutyCycle::detach(int index, const Death& death) {
   while (take_responses(index) > 0) {  // the last drain: what it had published before it died counts
   }
   const std::uint64_t started = slot.journal.believe_started(slot.broken ? UINT64_MAX : slot.channel->started());
-  for (std::uint64_t number = slot.journal.resolved(); number != slot.journal.sent(); ++number) {
-    lose(index, slot.journal.at(number), death, number < started);
-  }
+  slot.journal.visit([&](Journal::Entry& entry, std::uint64_t number) { lose(index, entry, death, number < started); });
   slot.journal.begin(0);
   slot.touched = false;
   counters_.views_returned.add(slot.escaped.size());
@@ -88,7 +93,6 @@ std::shared_ptr<ipc::HostEnd> DutyCycle::detach(int index, const Death& death) {
 }
 
 void DutyCycle::lose(int index, Journal::Entry& entry, const Death& death, bool started) {
-  if (entry.answered) return;
   counters_.in_flight_ended.add();
   if (!entry.call) return;
   Call& call = *entry.call;
@@ -137,14 +141,13 @@ void DutyCycle::fail_all(const Error& error) {
   take_inbox();
   fail_waiting(error);
   for (Slot& slot : slots()) {
-    for (std::uint64_t number = slot.journal.resolved(); number != slot.journal.sent(); ++number) {
-      Journal::Entry& entry = slot.journal.at(number);
-      if (!entry.call || !entry.call->claim()) continue;
+    slot.journal.visit([&](Journal::Entry& entry, std::uint64_t) {
+      if (!entry.call || !entry.call->claim()) return;
       Error failed = error;
       failed.context.started = true;
       entry.call->add_reference();  // the journal's, until the response or the death
       give_up(*entry.call, std::move(failed));
-    }
+    });
   }
 }
 

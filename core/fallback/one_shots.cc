@@ -84,7 +84,8 @@ class OneShots::Run {
     MethodNumbers numbers;
     for (const std::string& name : owner_.methods_.now().names()) numbers.push_back(number_among(methods_, name));
     duty_.announce_asleep(true);
-    duty_.attach({.slot = 0, .worker = -1, .incarnation = life_.number, .channel = life_.channel, .numbers = std::move(numbers)});
+    duty_.attach({.slot = 0, .worker = -1, .incarnation = life_.number, .channel = life_.channel, .numbers = std::move(numbers),
+                  .has_event_loop = ipc::has_event_loop(methods_)});
     if (!call.claim()) return call.drop_reference();
     std::uint64_t ticket;
     queue_.admit(ticket);

@@ -199,7 +199,9 @@ void Supervisor::hand_over(std::size_t index) {
                        .incarnation = worker.life.number,
                        .channel = worker.life.channel,
                        .numbers = std::move(numbers),
-                       .node = worker.life.node});
+                       .node = worker.life.node,
+                       .concurrency = ipc::has_event_loop(worker.methods) ? options_.concurrency : 1,
+                       .has_event_loop = ipc::has_event_loop(worker.methods)});
 }
 
 // --- starts that fail -----------------------------------------------------------------------------------------------------

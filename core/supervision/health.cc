@@ -68,10 +68,16 @@ Diagnosis without_gil(const HealthMemory& memory, const Vitals& vitals, const He
   return {.health = Health::wedged, .since_ns = since_ns, .is_suspect = due, .is_condemned = due, .look_again_ns = due ? ipc::kNever : due_ns};
 }
 
+// An event loop that has been in one turn for as long as the limit: in what waits on it nobody would see that otherwise.
+bool is_blocked(const HealthMemory& memory, const Vitals& vitals, const HealthLimits& limits) {
+  if (!vitals.has_calls || vitals.turn_began_ns <= 0) return false;
+  return vitals.now_ns >= plus(std::max(vitals.turn_began_ns, memory.resumed_ns), limits.blocked_after_ns);
+}
+
 }  // namespace
 
 std::string_view to_string(Health health) {
-  constexpr std::string_view kNames[] = {"dead", "starting", "idle", "busy", "native", "overdue", "wedged", "stopped", "retiring"};
+  constexpr std::string_view kNames[] = {"dead", "starting", "idle", "busy", "native", "overdue", "wedged", "stopped", "retiring", "blocked"};
   return kNames[static_cast<int>(health)];
 }
 
@@ -100,8 +106,14 @@ Diagnosis diagnose(HealthMemory& memory, const Vitals& vitals, const HealthLimit
     case WorkerState::retiring: break;
   }
   if (memory.stopped_ns != 0) return stopped(memory, vitals, limits);
-  Diagnosis found = plain(vitals.state == WorkerState::retiring ? Health::retiring : vitals.has_calls ? Health::busy : Health::idle);
+  const bool is_busy = vitals.has_calls && vitals.turn_began_ns >= 0;
+  Diagnosis found = plain(vitals.state == WorkerState::retiring ? Health::retiring : is_busy ? Health::busy : Health::idle);
   if (vitals.has_calls && probe_waits(vitals)) found = without_gil(memory, vitals, limits);
+  if (!found.is_suspect && is_blocked(memory, vitals, limits)) {
+    found.health = Health::blocked;
+    found.since_ns = std::max(vitals.turn_began_ns, memory.resumed_ns);
+    found.is_suspect = true;
+  }
   if (found.is_condemned || !vitals.has_calls || vitals.now_ns < vitals.deadline_ns) {
     if (vitals.has_calls) found.look_again_ns = std::min(found.look_again_ns, vitals.deadline_ns);
     return found;

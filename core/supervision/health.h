@@ -3,6 +3,7 @@
 // Only a pidfd proves death; all of this is suspicion. It frees no memory and ends no call: it decides when a worker is killed.
 //   busy      it runs a call; the interpreter lives, be it that it computes or that it waits with the GIL released
 //   native    the GIL is not to be had and the main thread computes, or would if it got a CPU: native code at work
+//   blocked   its event loop is in one turn, in which all its other calls wait; the interpreter lives
 //   wedged    the GIL is not to be had and the main thread's clock stands still
 //   stopped   the kernel says so: SIGSTOP, or a tracer, which is never a reason to kill
 //   overdue   the call it runs has passed its deadline; its caller has been answered
@@ -17,7 +18,7 @@
 
 namespace samovar::core {
 
-enum class Health : std::uint8_t { dead, starting, idle, busy, native, overdue, wedged, stopped, retiring };
+enum class Health : std::uint8_t { dead, starting, idle, busy, native, overdue, wedged, stopped, retiring, blocked };
 
 std::string_view to_string(Health health);
 
@@ -25,6 +26,7 @@ struct HealthLimits {
   std::int64_t beat_ns = 0;     // between two stamps of a guard
   std::int64_t kill_grace_ns = 0;
   std::int64_t wedged_after_ns = 0;
+  std::int64_t blocked_after_ns = 0;  // of one turn of an event loop
   std::int64_t stopped_after_ns = 0;
 };
 
@@ -45,6 +47,7 @@ struct Vitals {
   std::int64_t alive_ns = 0;       // the last sign of its guard, or when it became ready; the pulse: see ipc::Pulse
   std::int64_t probe_began_ns = 0;
   std::int64_t probe_ended_ns = 0;
+  std::int64_t turn_began_ns = 0;  // of its event loop; -1: that waits, and what it runs waits; 0: it has none
   std::optional<ProcessReading> process;  // read where needs_process() says so
 };
 
@@ -60,8 +63,8 @@ struct HealthMemory {
 
 struct Diagnosis {
   Health health = Health::dead;
-  std::int64_t since_ns = 0;      // of overdue, native, wedged, stopped
-  bool is_suspect = false;        // worth telling: overdue, or at the limit of wedged or stopped
+  std::int64_t since_ns = 0;      // of overdue, native, wedged, stopped, blocked
+  bool is_suspect = false;        // worth telling: overdue, blocked, or at the limit of wedged or stopped
   bool is_condemned = false;      // its limit has passed
   std::int64_t look_again_ns = 0; // sooner than the next beat; kNever: no need
 };

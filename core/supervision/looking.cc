@@ -92,6 +92,7 @@ Diagnosis Supervisor::look_at(std::size_t index, std::int64_t now_ns) {
                 .alive_ns = std::max(pulse.alive_ns, worker.ready_ns),
                 .probe_began_ns = pulse.probe_began_ns,
                 .probe_ended_ns = pulse.probe_ended_ns,
+                .turn_began_ns = pulse.turn_began_ns,
                 .process = {}};
   if (index < reports_.size() && reports_[index].incarnation == worker.life.number) {
     vitals.has_calls = reports_[index].in_flight > 0;
@@ -125,11 +126,22 @@ void Supervisor::suspect(std::size_t index, const Diagnosis& found, std::int64_t
   if (found.is_suspect) {
     event.took = std::chrono::nanoseconds(now_ns - found.since_ns);
     if (reports_[index].in_flight > 0) event.method = dispatcher_->methods().name(reports_[index].method);
-    event.message += named == Health::overdue ? " still runs a call whose deadline has passed" : " is " + event.state;
+    if (named == Health::blocked) tell_of_turn(index, event);
+    else event.message += named == Health::overdue ? " still runs a call whose deadline has passed" : " is " + event.state;
   } else {
     event.message += " goes on; it was " + event.state;
   }
   events_.tell(std::move(event));
+}
+
+// What keeps an event loop from coming round. The pulse is the worker's word, and may be of a later turn.
+void Supervisor::tell_of_turn(std::size_t index, Event& event) const {
+  const Worker& worker = workers_[index];
+  const std::uint16_t number = worker.life.channel->pulse().method;
+  event.method = number > 0 && number <= worker.methods.size() ? worker.methods[number - 1u].name : std::string();
+  event.message = "the event loop of " + event.message + " has not come round for " +
+                  std::to_string(event.took.count() / 1'000'000) + " ms while running " +
+                  (event.method.empty() ? "what is no method's own code" : event.method);
 }
 
 void Supervisor::condemn(std::size_t index, const Diagnosis& found, std::int64_t now_ns) {

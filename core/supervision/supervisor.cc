@@ -33,6 +33,7 @@ Supervisor::Supervisor(const Options& options, LaunchPlan plan, const Plan& plac
       health_limits_{.beat_ns = options.heartbeat_interval.count(),
                      .kill_grace_ns = options.kill_grace.count(),
                      .wedged_after_ns = options.wedged_after.count(),
+                     .blocked_after_ns = std::max(options.probe_after, options.heartbeat_interval).count(),
                      .stopped_after_ns = options.stopped_after.count()},
       recycle_limits_{.calls = options.recycle_calls,
                       .age_ns = options.recycle_age.count(),

@@ -183,6 +183,7 @@ class Supervisor {
   void retire(std::size_t index, std::string_view why);
   void note_calls(std::size_t index, std::uint64_t started, std::int64_t now_ns);
   bool has_calls(std::size_t index) const;  // by the last report
+  void tell_of_turn(std::size_t index, Event& event) const;
   bool all_are_in() const;
   void step_reload();
   bool has_fresh_code();

@@ -1,5 +1,6 @@
 #include "python_ext/native/host_link.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <memory>
 #include <new>
@@ -12,6 +13,7 @@
 #include "ipc/handshake.h"
 #include "ipc/memory_policy.h"
 #include "python_ext/native/errors.h"
+#include "python_ext/native/event_lane.h"
 #include "python_ext/native/exit_status.h"
 #include "python_ext/native/forked_child.h"
 #include "python_ext/native/guard.h"
@@ -24,6 +26,8 @@
 
 namespace samovar::python {
 namespace {
+
+constexpr std::uint32_t kConcurrencyMax = 4096;  // whatever the host says
 
 struct Link {
   ipc::ControlSocket socket;
@@ -77,15 +81,19 @@ PyObject* guard(PyObject* self, PyObject* forked) {
 // fail(reason, type, message, traceback): tells the host that this worker cannot serve.
 PyObject* fail(PyObject* self, PyObject* arguments) { return send_start_failed(link_of(self).socket, arguments); }
 
-// Says Ready and serves. Null with an exception.
-PyObject* say_ready_and_serve(Link& link, std::vector<Method> methods, PyObject* describe, const ModuleState& state) {
+bool send_ready(const Link& link, const std::vector<Method>& methods) {
   const std::string version = Py_GetVersion();
   ipc::Ready ready{.layout_hash = ipc::layout_hash(), .python = version.substr(0, version.find(' '))};
   for (const Method& method : methods) ready.methods.push_back(method.described);
   if (ipc::encode_control(ready).size() > ipc::kControlBytesMax) {
     for (ipc::Method& method : ready.methods) method.signature.clear();  // the names matter more
   }
-  if (!send(link.socket, ready)) return nullptr;
+  return send(link.socket, ready);
+}
+
+// Says Ready and serves. Null with an exception.
+PyObject* say_ready_and_serve(Link& link, std::vector<Method> methods, PyObject* describe, const ModuleState& state) {
+  if (!send_ready(link, methods)) return nullptr;
 
   const Prober::Serving probed(link.prober);
   WorkerLoop loop(*link.end, link.hello.worker, link.hello.escaped_views_max, std::move(methods), describe, state);
@@ -100,6 +108,30 @@ PyObject* say_ready_and_serve(Link& link, std::vector<Method> methods, PyObject*
       return nullptr;
   }
   Py_UNREACHABLE();
+}
+
+// open_lane(methods, describe) -> EventLane. Says Ready. Requires: guard().
+PyObject* open_lane(PyObject* self, PyObject* arguments) {
+  if (is_forked_child()) end_forked_child();  // of the user's module, while it was imported
+  PyObject* sequence;
+  PyObject* describe;
+  if (!PyArg_ParseTuple(arguments, "OO:open_lane", &sequence, &describe)) return nullptr;
+  std::vector<Method> methods;
+  if (!read_methods(sequence, methods)) return nullptr;
+  const auto* state = static_cast<ModuleState*>(PyType_GetModuleState(Py_TYPE(self)));
+  Link& link = link_of(self);
+  try {
+    if (!send_ready(link, methods)) return nullptr;
+    const EventLane::Settings settings{.worker = link.hello.worker,
+                                       .escaped_views_max = link.hello.escaped_views_max,
+                                       .concurrency = std::clamp<std::uint32_t>(link.hello.concurrency, 1, kConcurrencyMax)};
+    auto lane = std::make_unique<EventLane>(*link.end, link.prober, settings, std::move(methods), describe, *state);
+    PyObject* opened = make_event_lane(reinterpret_cast<PyTypeObject*>(state->event_lane_type), lane.get());
+    if (opened != nullptr) (void)lane.release();
+    return opened;
+  } catch (const std::bad_alloc&) {
+    return PyErr_NoMemory();
+  }
 }
 
 // serve(methods, describe) -> exit status. Requires: guard().
@@ -127,6 +159,7 @@ PyObject* module_name(PyObject* self, void*) { return module_spec(link_of(self).
 PyMethodDef kMethods[] = {
     {"guard", guard, METH_O, "guard(forked): map the channel; start the threads that show that this process lives and end it when the host is gone."},
     {"fail", fail, METH_VARARGS, "fail(reason, type, message, traceback): tell the host that this worker cannot serve."},
+    {"open_lane", open_lane, METH_VARARGS, "open_lane(methods, describe) -> EventLane: the lane, for an event loop to serve; the host may send."},
     {"serve", serve, METH_VARARGS, "serve(methods, describe) -> int: serve until the host says stop; the exit status."},
     {nullptr, nullptr, 0, nullptr}};
 

@@ -27,6 +27,8 @@ struct ModuleState {
   PyObject* private_memory_type;
   PyObject* result_block_type;
   PyObject* tensor_type;
+  PyObject* event_lane_type;
+  PyObject* handler_coroutine_type;
 };
 
 }  // namespace samovar::python

@@ -6,7 +6,9 @@
 #include "ipc/layout.h"
 #include "python_ext/native/argument_view.h"
 #include "python_ext/native/context.h"
+#include "python_ext/native/event_lane.h"
 #include "python_ext/native/flat_payload.h"
+#include "python_ext/native/handler_coroutine.h"
 #include "python_ext/native/host_link.h"
 #include "python_ext/native/huge_pages.h"
 #include "python_ext/native/nursery_link.h"
@@ -42,6 +44,10 @@ int execute(PyObject* module) {
   if (state->result_block_type == nullptr) return -1;
   state->tensor_type = make_tensor_type(module);
   if (state->tensor_type == nullptr || PyModule_AddObjectRef(module, "Tensor", state->tensor_type) < 0) return -1;
+  state->handler_coroutine_type = make_handler_coroutine_type(module);
+  if (state->handler_coroutine_type == nullptr) return -1;
+  state->event_lane_type = make_event_lane_type(module);
+  if (state->event_lane_type == nullptr || PyModule_AddObjectRef(module, "EventLane", state->event_lane_type) < 0) return -1;
   PyObject* hash = PyLong_FromUnsignedLongLong(ipc::layout_hash());
   const int added = PyModule_AddObjectRef(module, "LAYOUT_HASH", hash);
   Py_XDECREF(hash);
@@ -59,6 +65,8 @@ int traverse(PyObject* module, visitproc visit, void* arg) {
     Py_VISIT(state->private_memory_type);
     Py_VISIT(state->result_block_type);
     Py_VISIT(state->tensor_type);
+    Py_VISIT(state->event_lane_type);
+    Py_VISIT(state->handler_coroutine_type);
   }
   return 0;
 }
@@ -74,6 +82,8 @@ int clear(PyObject* module) {
     Py_CLEAR(state->private_memory_type);
     Py_CLEAR(state->result_block_type);
     Py_CLEAR(state->tensor_type);
+    Py_CLEAR(state->event_lane_type);
+    Py_CLEAR(state->handler_coroutine_type);
   }
   return 0;
 }

@@ -3,7 +3,11 @@
 // Threads: the loop's. Requires the GIL.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <span>
 
 #include "ipc/message.h"
 #include "ipc/tensor.h"
@@ -22,6 +26,13 @@ struct RunningCall {
     failure_code = ipc::FailureCode::exception;
   }
 
+  // What is left of the request's payload in its record once that is given back: where the payload lies in the arena.
+  void keep_reference() {
+    const bool in_arena = (request.flags & ipc::kRequestInArena) != 0;
+    if (in_arena) std::memcpy(reference.data(), request.payload.data(), reference.size());
+    request.payload = in_arena ? std::span<const std::byte>(reference) : std::span<const std::byte>();
+  }
+
   ipc::Request request;          // its payload lies in the lane until the record is given back
   const Method* method = nullptr;
   ArgumentView argument;         // where that lies in the request arena
@@ -29,6 +40,7 @@ struct RunningCall {
   std::uint64_t service_ns = 0;  // in the handler, where the request asks for it
   ipc::FailureCode failure_code = ipc::FailureCode::exception;  // what an exception means from here on
   bool passed = false;           // WorkerEnd::pass() has moved on behind its request
+  std::array<std::byte, ipc::kBlockReferenceBytes> reference{};
 };
 
 }  // namespace samovar::python

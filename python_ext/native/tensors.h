@@ -4,6 +4,7 @@
 #pragma once
 
 #include "ipc/channel.h"
+#include "python_ext/native/host_link.h"
 #include "python_ext/native/numpy.h"
 #include "python_ext/native/result_blocks.h"
 #include "python_ext/native/tensor_arguments.h"
@@ -12,7 +13,12 @@ namespace samovar::python {
 
 struct Tensors {
   // Requires: `end` lives as long as the process; the module keeps the types.
-  Tensors(ipc::WorkerEnd& end, const TensorTypes& its_types) : types(its_types), arguments(numpy, types.tensor), blocks(end, numpy, types) {}
+  Tensors(ipc::WorkerEnd& end, const ModuleState& state)
+      : types{.tensor = reinterpret_cast<PyTypeObject*>(state.tensor_type),
+              .private_memory = reinterpret_cast<PyTypeObject*>(state.private_memory_type),
+              .result_block = reinterpret_cast<PyTypeObject*>(state.result_block_type)},
+        arguments(numpy, types.tensor),
+        blocks(end, numpy, types) {}
   Tensors(const Tensors&) = delete;
   Tensors& operator=(const Tensors&) = delete;
 

@@ -12,12 +12,6 @@ namespace {
 // As long as CPython lets a thread of Python code run when others want to: sys.getswitchinterval().
 constexpr std::int64_t kSwitchIntervalNs = 5'000'000;
 
-TensorTypes tensor_types(const ModuleState& state) {
-  return {.tensor = reinterpret_cast<PyTypeObject*>(state.tensor_type),
-          .private_memory = reinterpret_cast<PyTypeObject*>(state.private_memory_type),
-          .result_block = reinterpret_cast<PyTypeObject*>(state.result_block_type)};
-}
-
 }  // namespace
 
 WorkerLoop::WorkerLoop(ipc::WorkerEnd& end, std::uint32_t worker, std::uint32_t escaped_views_max, std::vector<Method> methods,
@@ -28,7 +22,7 @@ WorkerLoop::WorkerLoop(ipc::WorkerEnd& end, std::uint32_t worker, std::uint32_t 
       ctx_names_(Ref::steal(Py_BuildValue("(N)", PyUnicode_InternFromString("ctx")))),
       thread_(PyThreadState_Get()),
       interpreter_(PyThreadState_GetInterpreter(thread_)),
-      tensors_(end, tensor_types(state)),
+      tensors_(end, state),
       views_(end, reinterpret_cast<PyTypeObject*>(state.argument_block_type), tensors_.types.private_memory, escaped_views_max),
       contexts_(reinterpret_cast<PyTypeObject*>(state.context_type)),
       reader_(end, tensors_),

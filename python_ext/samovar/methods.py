@@ -92,6 +92,7 @@ class Registry:
             limits_of(function),
             tensors=tensors,
             schema=schema,
+            asynchronous=inspect.iscoroutinefunction(function),
         )
         known = self._methods.get(name)
         # A module may be executed twice (by `python -m` and by an import): the same place is the same method.
@@ -166,8 +167,8 @@ def after_fork(function: F) -> F:
 def check_method(function: AnyFunction, name: str) -> None:
     if not callable(function):
         raise TypeError(f"@samovar.method needs a function, or a name as a str, not {type(function).__name__}")
-    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-        raise TypeError(f"{place_of(function)}: async functions cannot be methods yet; declare it with a plain def")
+    if inspect.isasyncgenfunction(function):
+        raise TypeError(f"{place_of(function)}: async generators cannot be methods yet; return the items as a list")
     if not name or "\0" in name:
         raise ValueError(f'{place_of(function)} needs a name: @samovar.method("name")')
     try:

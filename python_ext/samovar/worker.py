@@ -38,6 +38,7 @@ class Exit(enum.IntEnum):
     NO_EXTENSION = 3
     LAYOUT = 4
     START_FAILED = 5
+    BROKEN_LANE = 6
     HOST_GONE = 7
 
 
@@ -94,7 +95,16 @@ def load(module: str) -> Failure | None:
     if not registry.methods:
         advice = "put @samovar.method above each function that the host may call"
         return (f"{module!r} has no methods: {advice}", "", "", "")
+    if has_event_loop():
+        if others := [method for method in registry.methods if method.stream or method.batch_max > 1]:
+            advice = "they cannot be in one module yet; put them into two, and start a pool for each"
+            return (f"{module!r} has async methods, and {others[0].place} streams or takes batches: {advice}", "", "", "")
+        from samovar import aio  # noqa: F401  (before workers are forked: asyncio takes a while to be imported)
     return None
+
+
+def has_event_loop() -> bool:
+    return any(method.asynchronous for method in registry.methods)
 
 
 def run_hooks(hooks: Hooks, module: str) -> Failure | None:
@@ -108,7 +118,16 @@ def run_hooks(hooks: Hooks, module: str) -> Failure | None:
 
 
 def serve(link: HostLink) -> int:
-    return link.serve(registry.methods, failures.describe)
+    if not has_event_loop():
+        return link.serve(registry.methods, failures.describe)
+    from samovar import aio
+
+    if aio.serve(link, registry.methods):
+        return Exit.STOPPED
+    return complain(
+        f"samovar: worker {link.worker} found what is no request in its lane; the host has a bug. The worker ends.",
+        Exit.BROKEN_LANE,
+    )
 
 
 def name_process(name: str) -> None:

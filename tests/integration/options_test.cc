@@ -264,6 +264,17 @@ const std::map<std::string_view, std::function<void()>>& effects() {
          EXPECT_EQ(calls_in_lane(with("prefetch", "3")), 3u);
          EXPECT_EQ(calls_in_lane(with("prefetch", "7")), 7u);
        }},
+      {"concurrency",
+       [] {
+         Pool pool = start(with("concurrency", "3", options("aio_methods.py")));
+         std::vector<std::unique_ptr<Gate>> gates;
+         for (int call = 0; call < 3; ++call) {
+           gates.push_back(std::make_unique<Gate>());
+           EXPECT_TRUE(pool.submit("wait_at", text(gates.back()->path()), [](Result<Reply>) {}));
+           EXPECT_TRUE(gates.back()->reached()) << call;
+         }
+         for (const auto& gate : gates) gate->open();
+       }},
       {"requeue_limit",
        [] {
          // Behind a call that kills its worker, and then behind another one.

@@ -32,6 +32,7 @@ const Hello kHello{.layout_hash = layout_hash(),
                    .payload_bytes_max = 4096,
                    .spin_max_ns = 50'000,
                    .module = "package.models",
+                   .concurrency = 16,
                    .memory_node = 5};
 const Ready kReady{.layout_hash = 7, .python = "3.11.2", .methods = {{.name = "echo"},
                                    {.name = "", .positional_min = 1, .positional_max = 3, .keyword = "", .signature = "(a, b=1, c=2)"},
@@ -56,6 +57,7 @@ TEST(Handshake, hello_comes_back_field_by_field) {
   EXPECT_EQ(got.payload_bytes_max, kHello.payload_bytes_max);
   EXPECT_EQ(got.spin_max_ns, kHello.spin_max_ns);
   EXPECT_EQ(got.module, kHello.module);
+  EXPECT_EQ(got.concurrency, kHello.concurrency);
   EXPECT_EQ(got.memory_node, kHello.memory_node);
 }
 

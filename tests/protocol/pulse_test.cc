@@ -80,6 +80,23 @@ TEST_F(PulseWords, lie_where_protocol_md_says) {
   EXPECT_EQ(host->pulse().rss_anon_bytes, 0x4444u);
 }
 
+TEST_F(PulseWords, an_event_loop_has_its_turn_in_hand_and_nothing_while_it_waits) {
+  const PulseWriter pulse = worker->pulse();
+  send(7);
+  worker->tell_turn(0x5555);
+  worker->tell_method(9);
+  EXPECT_EQ(word(256), 0x5555u);
+  EXPECT_EQ(word(264), 9u);
+  EXPECT_EQ(pulse.in_hand(), 0x5555u) << "not the place of the request";
+  EXPECT_TRUE(host->pulse().running);
+  EXPECT_EQ(host->pulse().method, 9u);
+  EXPECT_EQ(host->pulse().turn_began_ns, 0x5555);
+  worker->tell_waiting();
+  EXPECT_EQ(pulse.in_hand(), std::nullopt) << "its places may all be taken, by calls that wait";
+  EXPECT_FALSE(host->pulse().running);
+  EXPECT_EQ(host->pulse().turn_began_ns, -1);
+}
+
 TEST_F(PulseWords, a_request_is_in_hand_from_its_publication_until_its_answer) {
   const PulseWriter pulse = worker->pulse();
   EXPECT_EQ(pulse.in_hand(), std::nullopt);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -130,11 +131,22 @@ def test_bound_methods_and_builtins_can_be_methods(registry: methods.Registry) -
     assert [m.name for m in registry.methods] == ["upper", "len"]
 
 
-def test_async_functions_are_refused() -> None:
-    with pytest.raises(TypeError, match="async functions cannot be methods"):
+def test_coroutine_functions_are_asynchronous_methods(registry: methods.Registry) -> None:
+    @samovar.method
+    async def score() -> None: ...
+
+    @samovar.method
+    def plain() -> None: ...
+
+    assert [m.asynchronous for m in registry.methods] == [True, False]
+
+
+def test_async_generators_are_refused() -> None:
+    with pytest.raises(TypeError, match="async generators cannot be methods"):
 
         @samovar.method
-        async def score() -> None: ...
+        async def tokens() -> AsyncIterator[str]:
+            yield "one"
 
 
 @pytest.mark.parametrize("name", ["", "a\0b", "\ud800"])

@@ -1,5 +1,6 @@
 # Stress with workers that are threads: no process, no Python, so that ThreadSanitizer sees both ends of every lane.
 add_library(samovar_thread_worker STATIC
+  ${PROJECT_SOURCE_DIR}/tests/support/thread_event_loop.cc
   ${PROJECT_SOURCE_DIR}/tests/support/thread_worker.cc ${PROJECT_SOURCE_DIR}/tests/support/thread_worker.h)
 samovar_target(samovar_thread_worker)
 target_include_directories(samovar_thread_worker PUBLIC ${PROJECT_SOURCE_DIR} ${CONCURRENTQUEUE_INCLUDE_DIR})
@@ -13,6 +14,9 @@ target_link_libraries(thread_stress_test PRIVATE samovar_thread_worker)
 
 samovar_test(thread_async_test stress ${CMAKE_CURRENT_LIST_DIR}/thread_async_test.cc)
 target_link_libraries(thread_async_test PRIVATE samovar_thread_worker)
+
+samovar_test(thread_event_loop_test stress ${CMAKE_CURRENT_LIST_DIR}/thread_event_loop_test.cc)
+target_link_libraries(thread_event_loop_test PRIVATE samovar_thread_worker)
 
 samovar_test(thread_breaker_test stress ${CMAKE_CURRENT_LIST_DIR}/thread_breaker_test.cc)
 target_link_libraries(thread_breaker_test PRIVATE samovar_thread_worker)

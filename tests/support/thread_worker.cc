@@ -46,8 +46,8 @@ std::vector<ipc::Method> methods() {
 // --- ThreadWorker ---------------------------------------------------------------------------------------------------------
 
 ThreadWorker::ThreadWorker(ipc::HostEnd& channel, std::span<const std::byte> request_arena, Fate fate, Lie lie,
-                           std::int64_t spin_max_ns, OnRun on_run)
-    : channel_(channel), fate_(fate), lie_(lie), on_run_(std::move(on_run)) {
+                           std::int64_t spin_max_ns, OnRun on_run, std::uint32_t concurrency)
+    : channel_(channel), fate_(fate), lie_(lie), on_run_(std::move(on_run)), concurrency_(concurrency) {
   const std::size_t segment_bytes = ipc::worker_segment_bytes(channel.options().lane_bytes);
   const ipc::WorkerMemory memory{.host = channel.host_memory(),
                                  .worker = writable({channel.worker_memory(), segment_bytes}).data(),
@@ -56,7 +56,7 @@ ThreadWorker::ThreadWorker(ipc::HostEnd& channel, std::span<const std::byte> req
   end_ = std::make_unique<ipc::WorkerEnd>(channel.options(), spin_max_ns, memory, ipc::UniqueFd(dup(channel.response_arena_fd())),
                                           ipc::UniqueFd(dup(channel.eventfd())));
   thread_ = std::thread([this] {
-    run();
+    concurrency_ > 1 ? run_at_once() : run();
     ended_.store(true);
   });
 }
@@ -326,7 +326,7 @@ void Fleet::start(int index) {
   const std::span<const std::byte> arena(arena_->at(0), arena_->bytes_mapped());
   auto worker = std::make_unique<ThreadWorker>(*channel, arena, plan_.fate ? plan_.fate(index, incarnation) : Fate{},
                                                plan_.lie ? plan_.lie(index, incarnation) : Lie::none,
-                                               options_.spin_max.count(), plan_.on_run);
+                                               options_.spin_max.count(), plan_.on_run, plan_.concurrency);
   await_pong(*channel);
   {
     std::lock_guard lock(mutex_);
@@ -334,7 +334,8 @@ void Fleet::start(int index) {
     slot = {.channel = channel, .worker = std::move(worker), .incarnation = incarnation, .kill = false, .drained = false};
   }
   counters_.workers_ready.add();
-  dispatcher_->attach({.slot = index, .worker = index, .incarnation = incarnation, .channel = std::move(channel), .numbers = plan_.numbers});
+  dispatcher_->attach({.slot = index, .worker = index, .incarnation = incarnation, .channel = std::move(channel), .numbers = plan_.numbers,
+                       .concurrency = plan_.concurrency, .has_event_loop = plan_.concurrency > 1});
 }
 
 void Fleet::await_pong(ipc::HostEnd& channel) {

@@ -71,6 +71,8 @@ enum class Lie {
   not_its_argument,    // says that its reply lies in an argument in the arena
   keeps_no_argument,   // says that it views an argument in the arena
   unknown_flags,
+  answers_twice,       // answers a call a second time; as those below where it runs several at once
+  answers_unbegun,     // answers a call that it has not begun
   releases_unasked,    // releases an argument that it does not have, besides one that it views
 };
 
@@ -80,7 +82,9 @@ class ThreadWorker {
   using OnRun = std::function<void(std::uint64_t call_id, std::span<const std::byte> payload)>;
 
   // Requires: `channel` outlives this and is given to nobody else's WorkerEnd.
-  ThreadWorker(ipc::HostEnd& channel, std::span<const std::byte> request_arena, Fate fate, Lie lie, std::int64_t spin_max_ns, OnRun on_run);
+  // `concurrency` > 1: begins so many at once, as an event loop does, gives their records back, and answers them in any order.
+  ThreadWorker(ipc::HostEnd& channel, std::span<const std::byte> request_arena, Fate fate, Lie lie, std::int64_t spin_max_ns, OnRun on_run,
+               std::uint32_t concurrency = 1);
   ~ThreadWorker();  // kills it
 
   void release() { released_.store(true); }    // lets `hold` return, now and later
@@ -92,7 +96,19 @@ class ThreadWorker {
   std::uint64_t holding() const { return holding_.load(); }        // calls that are, or were, in `hold`
 
  private:
+  // A call of several at once.
+  struct Begun {
+    ipc::Request request;  // without its payload
+    std::uint64_t number = 0;
+    std::vector<std::byte> payload;
+    bool cancelled = false;
+  };
+
   void run();
+  void run_at_once();
+  bool begin_one(const ipc::Request& request, std::vector<Begun>& begun);  // false: it has died
+  bool answer_one(std::vector<Begun>& begun);                              // likewise
+  void hear_notes(std::vector<Begun>& begun);
   bool serve(const ipc::Request& request);  // false: it has died
   bool respond(const ipc::Response& response, bool publish, bool consume_first);
   bool place(ipc::Response& response);  // in the arena, where it is large; false: it has been killed
@@ -103,6 +119,8 @@ class ThreadWorker {
   const Fate fate_;
   const Lie lie_;
   const OnRun on_run_;
+  const std::uint32_t concurrency_;
+  std::uint64_t dice_ = 0x9e37'79b9'7f4a'7c15;
   std::unique_ptr<ipc::WorkerEnd> end_;
   std::uint64_t number_ = 0;     // of the running request
   std::uint64_t consumed_ = 0;   // what WorkerEnd would publish; for Point::after_consume
@@ -134,6 +152,7 @@ class Fleet {
     unsigned cores = 2;
     core::MethodNumbers numbers{1, 2, 3, 4, 5, 6};  // 0 for a method that the workers lack
     ThreadWorker::OnRun on_run;
+    std::uint32_t concurrency = 1;  // of each worker; as Options::concurrency
   };
 
   explicit Fleet(Options options) : Fleet(std::move(options), Plan{}) {}

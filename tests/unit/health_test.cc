@@ -10,7 +10,8 @@ namespace samovar::core {
 namespace {
 
 constexpr std::int64_t kMs = 1'000'000;
-constexpr HealthLimits kLimits{.beat_ns = 250 * kMs, .kill_grace_ns = 5000 * kMs, .wedged_after_ns = 5000 * kMs, .stopped_after_ns = 3000 * kMs};
+constexpr HealthLimits kLimits{.beat_ns = 250 * kMs, .kill_grace_ns = 5000 * kMs, .wedged_after_ns = 5000 * kMs, .blocked_after_ns = 250 * kMs,
+                               .stopped_after_ns = 3000 * kMs};
 
 // A worker and a clock. Each look() is a beat later, its guard stamps unless it is stopped.
 class Patient {
@@ -72,6 +73,52 @@ TEST(Health, follows_the_state_where_there_is_nothing_to_suspect) {
     EXPECT_EQ(found.health, health) << to_string(state);
     EXPECT_FALSE(found.is_suspect || found.is_condemned) << to_string(state);
     EXPECT_EQ(patient.proc_readings, 0) << "/proc is read on suspicion only";
+  }
+}
+
+TEST(Health, of_a_worker_whose_calls_wait_in_its_event_loop_is_idle) {
+  Patient patient;
+  patient.runs();
+  patient.vitals.turn_began_ns = -1;
+  EXPECT_EQ(patient.look().health, Health::idle);
+  patient.vitals.turn_began_ns = patient.vitals.now_ns + 200 * kMs;
+  EXPECT_EQ(patient.look().health, Health::busy);
+}
+
+TEST(Health, of_an_event_loop_that_does_not_come_round_is_blocked_and_worth_telling_but_no_reason_to_kill) {
+  Patient patient;
+  patient.runs();
+  patient.vitals.turn_began_ns = patient.vitals.now_ns;
+  for (int beat = 0; beat < 100; ++beat) {
+    const Diagnosis found = patient.look();
+    EXPECT_EQ(found.health, Health::blocked);
+    EXPECT_EQ(found.since_ns, patient.vitals.turn_began_ns);
+    EXPECT_TRUE(found.is_suspect);
+    EXPECT_FALSE(found.is_condemned);
+  }
+  patient.vitals.turn_began_ns = patient.vitals.now_ns + 200 * kMs;
+  EXPECT_FALSE(patient.look().is_suspect);
+}
+
+TEST(Health, of_an_event_loop_in_native_code_is_blocked_and_wedged_where_its_clock_stands_still) {
+  Patient patient;
+  patient.runs();
+  patient.vitals.turn_began_ns = patient.vitals.now_ns;
+  patient.holds_gil();
+  patient.computes = true;
+  EXPECT_EQ(patient.look().health, Health::blocked);
+  patient.computes = false;
+  ASSERT_TRUE(patient.condemned_within(2 * kLimits.wedged_after_ns));
+  EXPECT_EQ(patient.last, Health::wedged);
+}
+
+TEST(Health, of_an_event_loop_past_a_deadline_is_overdue_whether_it_waits_or_not) {
+  for (const std::int64_t turn_began_ns : {std::int64_t{-1}, std::int64_t{1}}) {
+    Patient patient;
+    patient.runs(patient.vitals.now_ns + 100 * kMs);
+    patient.vitals.turn_began_ns = turn_began_ns;
+    ASSERT_TRUE(patient.condemned_within(2 * kLimits.kill_grace_ns));
+    EXPECT_EQ(patient.last, Health::overdue);
   }
 }
 

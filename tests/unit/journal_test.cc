@@ -76,6 +76,57 @@ TEST(Journal, what_is_answered_early_keeps_its_place_until_those_before_it_are) 
   EXPECT_TRUE(journal.empty());
 }
 
+TEST(Journal, what_is_set_aside_keeps_no_place_and_is_found_visited_and_resolved) {
+  Journal journal(4);
+  std::vector<Call> calls(100);
+  for (std::uint64_t i = 0; i < 100; ++i) calls[i].ticket = 10 + i;
+  journal.push(calls[0], 0);
+  for (std::uint64_t i = 1; i < 100; ++i) {  // one long call, and short ones behind it
+    if (journal.full()) journal.set_aside(i);
+    ASSERT_FALSE(journal.full()) << i;
+    journal.push(calls[i], i * 64);
+    journal.resolve(*journal.find(10 + i));
+    EXPECT_EQ(journal.size(), 1u);
+  }
+  EXPECT_FALSE(journal.empty());
+  ASSERT_NE(journal.find(10), nullptr);
+  EXPECT_EQ(journal.find(10)->call, &calls[0]);
+  EXPECT_TRUE(journal.is_begun(*journal.find(10), 1)) << "whatever is said now";
+  int visited = 0;
+  journal.visit([&](Journal::Entry& entry, std::uint64_t number) {
+    ++visited;
+    EXPECT_EQ(entry.call_id, 10u);
+    EXPECT_EQ(number, 0u);
+  });
+  EXPECT_EQ(visited, 1);
+  journal.resolve(*journal.find(10));
+  EXPECT_TRUE(journal.empty());
+  EXPECT_EQ(journal.find(10), nullptr);
+}
+
+TEST(Journal, only_what_has_begun_is_set_aside) {
+  Journal journal(4);
+  std::vector<Call> calls(4);
+  for (std::uint64_t i = 0; i < 4; ++i) {
+    calls[i].ticket = 10 + i;
+    journal.push(calls[i], i * 64);
+  }
+  journal.resolve(*journal.find(11));
+  journal.set_aside(2);
+  EXPECT_EQ(journal.size(), 3u);
+  EXPECT_EQ(journal.resolved(), 2u);
+  EXPECT_EQ(journal.front().call_id, 12u);
+  EXPECT_TRUE(journal.is_begun(*journal.find(10), 2));
+  EXPECT_FALSE(journal.is_begun(*journal.find(12), 2));
+  EXPECT_TRUE(journal.is_begun(*journal.find(12), 3));
+  std::vector<std::uint64_t> order;
+  journal.visit([&](const Journal::Entry& entry, std::uint64_t) { order.push_back(entry.call_id); });
+  EXPECT_EQ(order, (std::vector<std::uint64_t>{10, 12, 13}));
+  journal.begin(0);
+  EXPECT_TRUE(journal.empty());
+  EXPECT_EQ(journal.find(10), nullptr);
+}
+
 // The worker counts the ping as started; its number is not a call's.
 TEST(Journal, begins_at_the_lanes_number) {
   Journal journal(8);

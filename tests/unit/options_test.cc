@@ -59,6 +59,8 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{"overflow_after", "0s", [](Options& o) { o.overflow_after = 0ns; }},
         Refused{"queue_limit", "0", [](Options& o) { o.queue_limit = 0; }},
         Refused{"prefetch", "1025", [](Options& o) { o.prefetch = 1025; }},
+        Refused{"concurrency", "0", [](Options& o) { o.concurrency = 0; }},
+        Refused{"concurrency", "1025", [](Options& o) { o.concurrency = 1025; }},
         Refused{"timeout", "0s", [](Options& o) { o.timeout = 0ns; }},
         Refused{"timeout", "-1ns", [](Options& o) { o.timeout = -1ns; }},
         Refused{"start_timeout", "0s", [](Options& o) { o.start_timeout = 0ns; }},

@@ -94,6 +94,7 @@ struct Options {
 
   std::uint32_t queue_limit = 1000;    // calls that wait for a worker
   std::uint32_t prefetch = 0;          // calls in one worker's lane, the running one included; 0: 50 us of work, at most 64
+  std::uint32_t concurrency = 1;       // calls that run at once in one worker whose module has `async def` methods
   std::uint32_t requeue_limit = 3;     // how often an unstarted call moves on from a dead worker
   std::uint32_t max_attempts = 3;      // how often an idempotent call is begun in all, where workers die while they run it
   std::uint32_t lane_bytes = 64 * 1024;      // each lane of each worker; a power of two
