@@ -289,6 +289,7 @@ void WorkerEnd::trim() {
 
 void WorkerEnd::wait_for_room(std::uint32_t payload_bytes) {
   const auto look = [&] { return try_claim(payload_bytes) != nullptr || stopping(); };
+  if (!look()) wake_host();
   while (!look()) ipc::park(host_page_->doorbell, worker_page_->asleep, kNever, look);
 }
 
@@ -301,13 +302,16 @@ void WorkerEnd::finish() {
 
 void WorkerEnd::publish() {
   responses_.publish();
-  store_load_fence();  // FENCE: pairs with the host's between its `asleep` and its last look at this lane.
-  if (host_page_->asleep.load(std::memory_order_relaxed) != 0) {
-    const std::uint64_t one = 1;
-    // The counter is never read, only its edge is seen. EAGAIN (it is full) is the host's supervisor's to notice.
-    (void)!write(eventfd_.get(), &one, sizeof one);
-  }
+  wake_host();
   responses_.take_ahead();
+}
+
+void WorkerEnd::wake_host() {
+  store_load_fence();  // FENCE: pairs with the host's between its `asleep` and its last look at this lane.
+  if (host_page_->asleep.load(std::memory_order_relaxed) == 0) return;
+  const std::uint64_t one = 1;
+  // The counter is never read, only its edge is seen. EAGAIN (it is full) is the host's supervisor's to notice.
+  (void)!write(eventfd_.get(), &one, sizeof one);
 }
 
 }  // namespace samovar::ipc

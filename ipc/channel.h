@@ -183,6 +183,10 @@ class WorkerEnd {
   void give_back() { requests_.publish_consumed(); }
   void publish();
 
+  // publish() for one of several that follow each other at once: where the host sleeps, the last one's publish() or a
+  // wait_for_room() wakes it.
+  void publish_quietly() { responses_.publish(); }
+
   // Spins until a request, stop, the end of the budget, or `keep_on()` says no. Whether there is something to do.
   template <typename KeepOn>
   bool spin(KeepOn&& keep_on) {
@@ -202,6 +206,7 @@ class WorkerEnd {
   PulseWriter pulse() { return {*worker_page_, request_lane_, options_.lane_bytes}; }
 
  private:
+  void wake_host();
   bool collect_releases();  // whether there were any
   void trim();
   bool has_work() const { return requests_.has_record() || stopping(); }

@@ -45,6 +45,13 @@ class LaneWriter {
     return ring_ + ((published_ + skip_) & (capacity_ - 1)) + kCommitWordBytes;
   }
 
+  // Whether messages whose records advance by `advances` bytes in all, and none by more than `largest`, can be claimed and published
+  // one after the other. Says no where a lane that is just full would do.
+  bool has_room_for(std::uint64_t advances, std::uint32_t largest) {
+    const std::uint64_t end = published_ + advances + largest + kGranuleBytes;  // one of them may skip the end of the ring
+    return end <= consumed_cache_ + capacity_ || refresh_consumed(end);
+  }
+
   // Publishes the claimed record. Returns its position, by which revoke() finds it.
   std::uint64_t publish() {
     const std::uint64_t start = published_ + skip_;

@@ -53,6 +53,11 @@ std::size_t DutyCycle::run() {
 
 void DutyCycle::enter(Call& call) {
   if (call.asynchronous) watch_deadline(call);
+  if (methods_.now().has_batches() && rule_of(call.method).max > 1) {
+    call.to_queued();
+    keep_for_batch(call);
+    return;
+  }
   if (!queue_.front() && !queue_.has_arrivals_but_one()) {
     const int slot = choose_worker_for(call);
     if (slot >= 0 && send(slot, call)) {
@@ -68,20 +73,30 @@ void DutyCycle::enter(Call& call) {
 void DutyCycle::take_inbox() {
   queue_.take_inbox([this](Call& call) {
     if (call.asynchronous) watch_deadline(call);
+    if (!keep_for_batch(call)) queue_.insert(call);
   });
 }
 
 std::size_t DutyCycle::send_pending() {
   take_inbox();
   std::size_t sent = 0;
-  while (Call* call = queue_.front()) {
+  for (;;) {
+    Call* call = queue_.front();
+    Call* batched = batching_.empty() ? nullptr : ready_batch();
+    if (batched && (!call || batched->ticket < call->ticket)) [[unlikely]] {
+      const int slot = choose_worker_for(*batched);
+      const std::optional<std::size_t> together = slot >= 0 ? send_batch(slot, batched->method) : std::nullopt;
+      sent += together.value_or(0);
+      if (together || (slot >= 0 && !loads_[static_cast<std::size_t>(slot)].available)) continue;
+      break;
+    }
+    if (!call) break;
     if (call->is_done()) {
       drop_done(*call);
       continue;
     }
     const int slot = choose_worker_for(*call);
     if (slot < 0) {
-      if (barred_ && busy_ == 0) end_waiting();
       tell_waiting();
       break;
     }
@@ -95,6 +110,8 @@ std::size_t DutyCycle::send_pending() {
     queue_.remove(*call);
     ++sent;
   }
+  if (barred_ && busy_ == 0 && choose_worker(loads()) < 0) [[unlikely]] end_waiting();
+  if (tells_waiting_ && !batching_.empty()) tell_batch_waiting();
   ring_workers();
   return sent;
 }
@@ -103,7 +120,7 @@ void DutyCycle::tell_waiting() {
   if (std::exchange(tells_waiting_, false)) outbox_.signals |= kCallsWait;
 }
 
-bool DutyCycle::send(int index, Call& call) {
+bool DutyCycle::send(int index, Call& call, const Place* in_batch) {
   Slot& slot = slots_[static_cast<std::size_t>(index)];
   const std::uint16_t number = call.method < slot.numbers.size() ? slot.numbers[call.method] : std::uint16_t{0};
   if (number == 0) {
@@ -121,21 +138,24 @@ bool DutyCycle::send(int index, Call& call) {
     if (slot.journal.empty()) violate(index, "it has answered every request and gives none of their room back");
     return false;
   }
+  const bool revocable = in_batch ? in_batch->revocable : !slot.journal.empty();
+  const std::uint32_t rest = in_batch ? in_batch->rest : 0;
   const bool timed = call.timed || ++slot.sampled % kSampleEvery == 0;
   ipc::write_request({.call_id = call.ticket,
                       .deadline_ns = call.deadline_ns == ipc::kNever ? 0 : call.deadline_ns,
                       .method = number,
                       .kind = call.kind,
                       .flags = static_cast<std::uint8_t>((timed ? ipc::kRequestTimed : 0) |
-                                                         (slot.journal.empty() ? 0 : ipc::kRequestRevocable) |
+                                                         (revocable ? ipc::kRequestRevocable : 0) |
                                                          (call.block ? ipc::kRequestInArena : 0) |
+                                                         (rest != 0 ? ipc::kRequestBatched : 0) |
                                                          (call.may_wait ? ipc::kRequestMayWait : 0)),
                       .payload = payload},
                      message);
   const std::uint64_t position = slot.channel->requests.publish();
   ++call.attempts;
   call.worker = slot.worker;
-  slot.journal.push(call, position);
+  slot.journal.push(call, position, revocable, rest);
   call.to_sent();
   slot.touched = true;
   loads_[static_cast<std::size_t>(index)].last_used = ++used_;
@@ -230,8 +250,10 @@ void DutyCycle::forget_deadline(Call& call) {
 }
 
 std::int64_t DutyCycle::next_due_ns() const {
-  const bool prefetched = std::ranges::any_of(loads(), [](const WorkerLoad& load) { return load.in_flight > 1; });
-  return prefetched ? std::min(earliest_due_ns_, ipc::now_ns() + kLookAgainNs) : earliest_due_ns_;
+  const bool prefetched = std::ranges::any_of(slots(), [](const Slot& slot) { return slot.journal.has_waiting(); });
+  const std::int64_t due_ns = prefetched ? std::min(earliest_due_ns_, ipc::now_ns() + kLookAgainNs) : earliest_due_ns_;
+  if (batching_.empty() || choose_worker(loads()) < 0) return due_ns;  // a batch can wait until a worker is free, and grows
+  return std::min(due_ns, batching_.due_ns());
 }
 
 void DutyCycle::run_timers() {
@@ -262,11 +284,9 @@ void DutyCycle::expire(std::int64_t now_ns) {
 }
 
 void DutyCycle::sweep() {
-  for (Call* call = queue_.front(); call;) {
-    Call* next = call->next;
-    if (call->is_done()) drop_done(*call);
-    call = next;
-  }
+  for_each_waiting([this](Call& call) {
+    if (call.is_done()) drop_done(call);
+  });
   for (Slot& slot : slots()) {
     for (std::uint64_t number = slot.journal.resolved(); number != slot.journal.sent(); ++number) {
       Journal::Entry& entry = slot.journal.at(number);
@@ -283,26 +303,26 @@ void DutyCycle::sweep() {
 }
 
 void DutyCycle::drop_done(Call& call) {
-  queue_.remove(call);
+  leave(call);
   if (call.deaths > 0 && call.timed_out) breakers_.unanswered(call.method);  // between two attempts
   release(call);
 }
 
 void DutyCycle::take_back_for_idle(std::int64_t now_ns) {
   for (Slot& slot : slots()) {
-    if (slot.watched != slot.journal.resolved() || slot.journal.size() < 2) {
+    if (slot.watched != slot.journal.resolved() || !slot.journal.has_waiting()) {
       slot.watched = slot.journal.resolved();
       slot.watched_since_ns = now_ns;
     }
   }
   if (queue_.front()) return;  // idle workers will get those first
   auto idle = std::ranges::count_if(loads(), [](const WorkerLoad& l) { return l.available && l.in_flight == 0; });
-  const auto is_stuck = [&](const Slot& slot) { return slot.journal.size() > 1 && now_ns - slot.watched_since_ns >= kStuckNs; };
+  const auto is_stuck = [&](const Slot& slot) { return slot.journal.has_waiting() && now_ns - slot.watched_since_ns >= kStuckNs; };
   if (idle == 0 && tells_waiting_ && std::ranges::any_of(slots(), is_stuck)) tell_waiting();
   for (std::size_t i = 0; i < slots_used_ && idle > 0; ++i) {
     Slot& slot = slots_[i];
     if (!is_stuck(slot)) continue;
-    for (std::uint64_t number = slot.journal.sent(); number-- > slot.journal.resolved() + 1 && idle > 0;) {
+    for (std::uint64_t number = slot.journal.sent(); number-- > slot.journal.waiting_from() && idle > 0;) {
       if (take_back(static_cast<int>(i), number)) --idle;
     }
   }
@@ -320,7 +340,7 @@ bool DutyCycle::take_back(int index, std::uint64_t number) {
   Call& call = *std::exchange(entry.call, nullptr);
   if (call.claim()) {
     call.to_queued();
-    queue_.requeue(call);
+    wait_again(call);
     counters_.taken_back.add();
   } else {
     release(call);

@@ -4,8 +4,10 @@
 // proof of death, or the call's being taken back. Entries are resolved in any order; their places come free in that of the lane.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "core/dispatch/call.h"
@@ -18,7 +20,8 @@ class Journal {
     Call* call = nullptr;  // null: taken back, only its "skipped" is to come
     std::uint64_t call_id = 0;
     std::uint64_t lane_position = 0;
-    bool revocable = false;  // it was sent behind others
+    std::uint32_t batch_rest = 0;  // how many entries behind this one belong to its batch
+    bool revocable = false;  // it was sent behind others, not counting those of its batch
     bool revoked = false;
     bool told = false;  // to the breakers: that its deadline passed while it ran
     bool answered = false;  // before one that lies in front of it
@@ -30,10 +33,20 @@ class Journal {
   std::uint32_t size() const { return static_cast<std::uint32_t>(sent_ - resolved_ - answered_); }  // without those answered
   bool full() const { return sent_ - resolved_ == entries_.size(); }
 
-  void push(Call& call, std::uint64_t lane_position) {
-    at(sent_) = {.call = &call, .call_id = call.ticket, .lane_position = lane_position, .revocable = !empty(), .revoked = false, .told = false, .answered = false};
+  void push(Call& call, std::uint64_t lane_position) { push(call, lane_position, !empty(), 0); }
+  void push(Call& call, std::uint64_t lane_position, bool revocable, std::uint32_t batch_rest) {
+    if (full()) [[unlikely]] grow();
+    at(sent_) = {.call = &call, .call_id = call.ticket, .lane_position = lane_position, .batch_rest = batch_rest, .revocable = revocable,
+                 .revoked = false, .told = false, .answered = false};
     ++sent_;
   }
+
+  // Whether something lies behind what the worker runs now, which is one call or one batch.
+  bool has_waiting() const { return !empty() && waiting_from() != sent_; }
+
+  // The number of the first entry behind that. Requires: not empty.
+  std::uint64_t waiting_from() const { return std::min(sent_, resolved_ + at(resolved_).batch_rest + 1); }
+
   Entry& front() { return at(resolved_); }
 
   // The entry of a call that has not been answered, or null. Fast for the oldest.
@@ -55,6 +68,7 @@ class Journal {
 
   // Entries by number in lane order: resolved() is the oldest, sent() - 1 the youngest.
   Entry& at(std::uint64_t number) { return entries_[number & (entries_.size() - 1)]; }
+  const Entry& at(std::uint64_t number) const { return entries_[number & (entries_.size() - 1)]; }
   std::uint64_t resolved() const { return resolved_; }
   std::uint64_t sent() const { return sent_; }
 
@@ -68,6 +82,12 @@ class Journal {
   }
 
  private:
+  void grow() {
+    std::vector<Entry> larger(entries_.size() * 2);
+    for (std::uint64_t number = resolved_; number != sent_; ++number) larger[number & (larger.size() - 1)] = at(number);
+    entries_ = std::move(larger);
+  }
+
   std::vector<Entry> entries_;
   std::uint64_t sent_ = 0;
   std::uint64_t resolved_ = 0;

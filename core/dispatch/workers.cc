@@ -8,6 +8,19 @@
 
 namespace samovar::core {
 
+namespace {
+
+// Of a call and those behind it in its batch: a batch runs on for as long as anybody waits for one of them.
+std::int64_t latest_deadline(Journal& journal, std::uint64_t number) {
+  std::int64_t latest_ns = 0;
+  for (const std::uint64_t end = number + journal.at(number).batch_rest + 1; number != end; ++number) {
+    if (const Call* call = journal.at(number).call) latest_ns = std::max(latest_ns, call->deadline_ns);
+  }
+  return latest_ns;
+}
+
+}  // namespace
+
 void DutyCycle::attach(Attachment attachment) {
   Slot& slot = slots_[static_cast<std::size_t>(attachment.slot)];
   slot.channel = std::move(attachment.channel);
@@ -29,7 +42,8 @@ void DutyCycle::retire(int index, std::uint64_t incarnation) {
   Slot& slot = slots_[static_cast<std::size_t>(index)];
   if (!slot.channel || slot.incarnation != incarnation) return;
   slot.retiring = true;
-  for (std::uint64_t number = slot.journal.sent(); number-- > slot.journal.resolved() + 1;) take_back(index, number);
+  const std::uint64_t running_to = slot.journal.empty() ? slot.journal.sent() : slot.journal.waiting_from();
+  for (std::uint64_t number = slot.journal.sent(); number-- > running_to;) take_back(index, number);
   update_load(index);
 }
 
@@ -43,7 +57,7 @@ void DutyCycle::report(std::vector<Report>& reports) {
       const Call* call = slot.journal.at(number).call;
       if (!call) continue;  // taken back
       reports[i].method = call->method;
-      reports[i].deadline_ns = call->deadline_ns;
+      reports[i].deadline_ns = latest_deadline(slot.journal, number);
       break;
     }
   }
@@ -51,13 +65,20 @@ void DutyCycle::report(std::vector<Report>& reports) {
 
 DutyCycle::Demand DutyCycle::demand() {
   const Call* first = queue_.front();
-  Demand demand{.waiting = first ? queue_.size() : 0, .oldest = first ? first->ticket : 0, .newest = queue_.admitted(), .at_ns = ipc::now_ns()};
+  Demand demand{.waiting = first ? queue_.size() - batching_.size() : 0, .oldest = first ? first->ticket : 0, .newest = queue_.admitted(), .at_ns = ipc::now_ns()};
+  const auto waits = [&](std::uint32_t count, std::uint64_t ticket) {
+    demand.waiting += count;
+    demand.oldest = demand.oldest == 0 ? ticket : std::min(demand.oldest, ticket);
+  };
+  // One worker takes a batch. That is why one which still waits for more calls is none that waits for a worker.
+  if (const Batching::Waiting ready = batching_.ready_at(demand.at_ns); ready.batches > 0) waits(ready.batches, ready.oldest);
   for (Slot& slot : slots()) {  // those behind the first in a lane wait, too
-    for (std::uint64_t number = slot.journal.resolved() + 1; number < slot.journal.sent(); ++number) {
-      const Call* call = slot.journal.at(number).call;
-      if (!call || call->is_done()) continue;
-      ++demand.waiting;
-      demand.oldest = demand.oldest == 0 ? call->ticket : std::min(demand.oldest, call->ticket);
+    if (slot.journal.empty()) continue;
+    for (std::uint64_t number = slot.journal.waiting_from(); number < slot.journal.sent(); ++number) {
+      const Journal::Entry& entry = slot.journal.at(number);
+      if (!entry.call || entry.call->is_done()) continue;
+      waits(1, entry.call->ticket);
+      number += entry.batch_rest;
     }
   }
   tells_waiting_ = follows_load_ && demand.oldest == 0;
@@ -99,7 +120,7 @@ void DutyCycle::lose(int index, Journal::Entry& entry, const Death& death, bool 
   }
   if (started ? ++call.deaths < options_.max_attempts && call.idempotent : call.requeues++ < options_.requeue_limit) {
     call.to_queued();
-    queue_.requeue(call);
+    wait_again(call);
     counters_.requeued.add();
     return;
   }
@@ -115,22 +136,22 @@ void DutyCycle::lose(int index, Journal::Entry& entry, const Death& death, bool 
 // No worker will run those that wait.
 void DutyCycle::end_waiting() {
   if (options_.fallback == Fallback::none) return fail_waiting(*barred_);
-  while (Call* call = queue_.front()) {
-    queue_.remove(*call);
-    if (call->asynchronous) forget_deadline(*call);
-    outbox_.stranded.push_back(call);
-  }
+  for_each_waiting([this](Call& call) {
+    leave(call);
+    if (call.asynchronous) forget_deadline(call);
+    outbox_.stranded.push_back(&call);
+  });
 }
 
 void DutyCycle::fail_waiting(const Error& error) {
-  while (Call* call = queue_.front()) {
-    queue_.remove(*call);
-    if (call->claim()) {
-      give_up(*call, error);
+  for_each_waiting([&](Call& call) {
+    leave(call);
+    if (call.claim()) {
+      give_up(call, error);
     } else {
-      release(*call);
+      release(call);
     }
-  }
+  });
 }
 
 void DutyCycle::fail_all(const Error& error) {

@@ -17,6 +17,8 @@ struct Method {
   ipc::Method described;  // as the host is told of it
   Ref function;
   bool wants_ctx = false;
+
+  bool takes_batches() const { return described.batch_max > 1; }
 };
 
 // A sequence of samovar.methods.Method. False with an exception.

@@ -27,6 +27,7 @@ struct RunningCall {
   std::uint64_t service_ns = 0;  // in the handler, where the request asks for it
   ipc::FailureCode failure_code = ipc::FailureCode::exception;  // what an exception means from here on
   bool passed = false;           // WorkerEnd::pass() has moved on behind its request
+  enum class InBatch : std::uint8_t { no, followed, last } in_batch = InBatch::no;  // the last one's answer gives all records back
 };
 
 }  // namespace samovar::python

@@ -7,12 +7,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar, overload
 
+from samovar import durations
+
 AnyFunction = Callable[..., Any]
 F = TypeVar("F", bound=AnyFunction)
 
 
 ANY_NUMBER = 2**32 - 1
 SIGNATURE_LENGTH_MAX = 100
+BATCH_MIN = 2
+BATCH_MAX = 1024
+BATCH_DEFAULT = 32
+BATCH_WAIT_DEFAULT = "200us"
+BATCH_WAIT_MAX_NS = durations.NANOSECONDS["h"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,17 @@ class Method:
     """How long a call may wait for others to be taken with."""
 
 
+@dataclass(frozen=True)
+class Batch:
+    """How a method takes several calls at once. The defaults say: it does not."""
+
+    size_max: int = 1
+    wait_ns: int = 0
+
+
+ONE_AT_A_TIME = Batch()
+
+
 class Hooks:
     """Functions without arguments, in the order of their registration."""
 
@@ -70,9 +88,20 @@ class Registry:
         self.before_fork = Hooks("before_fork")
         self.after_fork = Hooks("after_fork")
 
-    def add_method(self, function: AnyFunction, name: str) -> None:
+    def add_method(self, function: AnyFunction, name: str, batch: Batch = ONE_AT_A_TIME) -> None:
         check_method(function, name)
-        added = Method(name, function, wants_ctx(function), place_of(function), limits_of(function))
+        limits = limits_of(function)
+        if batch.size_max > 1:
+            limits = limits_of_batch(function, limits)
+        added = Method(
+            name,
+            function,
+            wants_ctx(function),
+            place_of(function),
+            limits,
+            batch_max=batch.size_max,
+            batch_wait_ns=batch.wait_ns,
+        )
         known = self._methods.get(name)
         # A module may be executed twice (by `python -m` and by an import): the same place is the same method.
         if known is not None and known.function is not function and known.place != added.place:
@@ -93,21 +122,60 @@ registry = Registry()
 @overload
 def method(function: F, /) -> F: ...
 @overload
-def method(name: str | None = None) -> Callable[[F], F]: ...
-def method(name: Any = None) -> Any:
+def method(
+    name: str | None = None,
+    *,
+    batch: bool = False,
+    max_batch: int | None = None,
+    max_wait: str | float | None = None,
+) -> Callable[[F], F]: ...
+def method(
+    name: Any = None,
+    *,
+    batch: Any = False,
+    max_batch: int | None = None,
+    max_wait: str | float | None = None,
+) -> Any:
     """Let the host call a function by its name, or by the name given: @samovar.method, @samovar.method("name").
 
     The function stays as it is. If it declares a parameter `ctx`, it gets a samovar.Context there.
+
+    With batch=True it is called with a list of arguments, one for each of 1 to `max_batch` calls (32; at most 1024), and
+    returns a list with a result for each, in their order. The argument of a call stands there as it is, several as a tuple,
+    none as None. An exception in the list returned is the failure of its call alone; one that is raised, or a list of
+    another length, is that of all. The host forms the batches: calls wait for a worker, and for at most `max_wait` ("200us";
+    a duration, or seconds as a number; 0: not at all) for others. `ctx` tells of the batch: `deadline` is the earliest,
+    cancelled() is true once nobody waits for any of its calls, `call_id` that of the first.
     """
+    rule = batch_rule(batch, max_batch, max_wait)
     if name is not None and not isinstance(name, str):
-        registry.add_method(name, getattr(name, "__name__", ""))
+        registry.add_method(name, getattr(name, "__name__", ""), rule)
         return name
 
     def register(function: F) -> F:
-        registry.add_method(function, name if name is not None else getattr(function, "__name__", ""))
+        registry.add_method(function, name if name is not None else getattr(function, "__name__", ""), rule)
         return function
 
     return register
+
+
+def batch_rule(batch: object, max_batch: object, max_wait: str | float | None) -> Batch:
+    if not isinstance(batch, bool):
+        raise TypeError(f"batch is True or False, not {batch!r}")
+    if not batch:
+        for option, value in (("max_batch", max_batch), ("max_wait", max_wait)):
+            if value is not None:
+                raise TypeError(f"{option} is for methods that take several calls at once: say batch=True, too")
+        return ONE_AT_A_TIME
+    size = BATCH_DEFAULT if max_batch is None else max_batch
+    if isinstance(size, bool) or not isinstance(size, int):
+        raise TypeError(f"max_batch is a number of calls, not {type(size).__name__}")
+    if not BATCH_MIN <= size <= BATCH_MAX:
+        raise ValueError(f"max_batch is from {BATCH_MIN} to {BATCH_MAX} calls, not {size}")
+    wait_ns = durations.nanoseconds(BATCH_WAIT_DEFAULT if max_wait is None else max_wait, "max_wait")
+    if wait_ns > BATCH_WAIT_MAX_NS:
+        raise ValueError(f"max_wait is at most an hour, not {max_wait!r}: a call waits so long for others")
+    return Batch(size, wait_ns)
 
 
 def preload(function: F) -> F:
@@ -179,6 +247,18 @@ def limits_of(function: AnyFunction) -> Limits:
             allowed += 1
             required += parameter.default is parameter.empty
     return Limits(required, allowed, keyword, shown(signature))
+
+
+def limits_of_batch(function: AnyFunction, limits: Limits) -> Limits:
+    """What each call of a batch can have: the function itself is given their list."""
+    if inspect.isgeneratorfunction(function):
+        raise TypeError(f"{place_of(function)}: a generator cannot take batches; return a list with a result for each call")
+    if limits.keyword or not limits.positional_min <= 1 <= limits.positional_max:
+        raise TypeError(
+            f"{place_of(function)} must take one argument, the list of what its calls were given (and `ctx`, if it likes): "
+            f"def {getattr(function, '__name__', 'method')}(items)"
+        )
+    return Limits(signature=limits.signature)
 
 
 def shown(signature: inspect.Signature) -> str:
