@@ -16,6 +16,7 @@ namespace {
 
 constexpr std::uint32_t kPunchPages = 2048;   // 8 MiB: a request that comes meanwhile waits no longer than that takes
 constexpr std::uint32_t kIdlePeriodsMax = 6;
+constexpr std::uint32_t kResponsesAtOnce = 8;
 constexpr int kRunningMethodBits = 16;
 
 HostPage* host_page(std::byte* memory) { return reinterpret_cast<HostPage*>(memory); }
@@ -289,7 +290,11 @@ void WorkerEnd::trim() {
 
 void WorkerEnd::wait_for_room(std::uint32_t payload_bytes) {
   const auto look = [&] { return try_claim(payload_bytes) != nullptr || stopping(); };
-  if (!look()) wake_host();
+  if (!look()) {
+    responses_.show();
+    held_responses_ = 0;
+    wake_host();
+  }
   while (!look()) ipc::park(host_page_->doorbell, worker_page_->asleep, kNever, look);
 }
 
@@ -302,8 +307,19 @@ void WorkerEnd::finish() {
 
 void WorkerEnd::publish() {
   responses_.publish();
+  if (held_responses_ != 0) {
+    responses_.show();
+    held_responses_ = 0;
+  }
   wake_host();
   responses_.take_ahead();
+}
+
+void WorkerEnd::publish_among_others() {
+  held_responses_ == 0 ? responses_.publish_held() : responses_.publish();
+  if (++held_responses_ < kResponsesAtOnce) return;
+  responses_.show();
+  held_responses_ = 0;
 }
 
 void WorkerEnd::wake_host() {

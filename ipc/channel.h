@@ -183,9 +183,9 @@ class WorkerEnd {
   void give_back() { requests_.publish_consumed(); }
   void publish();
 
-  // publish() for one of several that follow each other at once: where the host sleeps, the last one's publish() or a
-  // wait_for_room() wakes it.
-  void publish_quietly() { responses_.publish(); }
+  // publish() for one of several that follow each other at once: the host sees them by some, and where it sleeps, the publish() of the
+  // last one or a wait_for_room() wakes it.
+  void publish_among_others();
 
   // Spins until a request, stop, the end of the budget, or `keep_on()` says no. Whether there is something to do.
   template <typename KeepOn>
@@ -224,6 +224,7 @@ class WorkerEnd {
   ReleaseReader response_releases_;
   ReleaseWriter argument_releases_;
   Arena response_arena_;
+  std::uint32_t held_responses_ = 0;
   std::uint32_t blocks_out_ = 0;    // allocated and not yet released
   std::uint32_t idle_periods_ = 0;  // in a row, in which nothing could be given back
   UniqueFd eventfd_;

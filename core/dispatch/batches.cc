@@ -4,6 +4,11 @@
 #include "core/dispatch/duty_cycle.h"
 
 namespace samovar::core {
+namespace {
+
+constexpr std::uint32_t kRecordsAtOnce = 8;  // of a batch become visible to the worker: see LaneWriter::publish_held()
+
+}  // namespace
 
 BatchRule DutyCycle::rule_of(std::uint32_t method) const {
   const ipc::Method& described = methods_.now().method(method);
@@ -68,8 +73,11 @@ std::optional<std::size_t> DutyCycle::send_batch(int index, std::uint32_t method
     batching_.remove(call);
     batch_.push_back(&call);
   }
-  Place place{.rest = static_cast<std::uint32_t>(batch_.size()), .revocable = !slot.journal.empty()};
+  Place place{.rest = static_cast<std::uint32_t>(batch_.size()), .revocable = !slot.journal.empty(), .held = false};
   for (Call* call : batch_) {
+    const std::uint32_t behind_shown = (static_cast<std::uint32_t>(batch_.size()) - place.rest) % kRecordsAtOnce;
+    if (behind_shown == 0) slot.channel->requests.show();
+    place.held = behind_shown == 0 && batch_.size() > 1;
     --place.rest;
     if (!send(index, *call, &place)) {  // a batch of one: for more there is room
       call->to_queued();
@@ -78,6 +86,7 @@ std::optional<std::size_t> DutyCycle::send_batch(int index, std::uint32_t method
     }
     queue_.let_go();
   }
+  slot.channel->requests.show();
   return batch_.size();
 }
 

@@ -1,6 +1,7 @@
 #include "core/dispatch/batching.h"
 
 #include <algorithm>
+#include <numeric>
 
 namespace samovar::core {
 namespace {
@@ -18,10 +19,11 @@ bool Batching::add(Call& call, const BatchRule& rule, std::int64_t now_ns) {
   const std::int64_t due_ns = group.due_ns;
   if (group.size == 0) {
     active_.push_back(call.method);
+    group.began_ns = now_ns;
     group.due_ns = rule.wait_ns == 0 ? 0 : later(now_ns, rule.wait_ns);
   }
   group.max = std::max(rule.max, 1u);
-  if (call.deadline_ns != ipc::kNever) group.due_ns = std::min(group.due_ns, call.deadline_ns - rule.wait_ns);
+  if (call.deadline_ns != ipc::kNever) group.due_ns = std::min(group.due_ns, std::midpoint(group.began_ns, call.deadline_ns));
   group.calls.insert(call);
   call.in_batch = true;
   ++group.size;

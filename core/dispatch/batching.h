@@ -1,7 +1,7 @@
 // Batching: the calls of methods that take several at once, until they leave as a batch.
 //
-// A batch of a method is ready once it is full or its oldest call has waited as long as the method says. A call whose deadline is near
-// waits less: it leaves while there is as much time left as it may wait. Who asks decides whether a worker is free; until one is,
+// A batch of a method is ready once it is full or its oldest call has waited as long as the method says. A deadline that is near makes it
+// leave earlier: when half of the time until then is over. Who asks decides whether a worker is free; until one is,
 // the batch grows.
 // Threads: the holder of the dispatch token. No clock of its own, no OS.
 // Invariant: a call is here exactly while Call::in_batch says so.
@@ -73,7 +73,8 @@ class Batching {
     CallList calls;
     std::uint32_t size = 0;
     std::uint32_t max = 1;
-    std::int64_t due_ns = ipc::kNever;  // of its oldest
+    std::int64_t began_ns = 0;
+    std::int64_t due_ns = ipc::kNever;
   };
 
   static bool is_ready(const Group& group, std::int64_t now_ns) { return group.size >= group.max || group.due_ns <= now_ns; }

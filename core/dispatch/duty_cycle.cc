@@ -152,7 +152,8 @@ bool DutyCycle::send(int index, Call& call, const Place* in_batch) {
                                                          (call.may_wait ? ipc::kRequestMayWait : 0)),
                       .payload = payload},
                      message);
-  const std::uint64_t position = slot.channel->requests.publish();
+  const bool held = in_batch && in_batch->held;
+  const std::uint64_t position = held ? slot.channel->requests.publish_held() : slot.channel->requests.publish();
   ++call.attempts;
   call.worker = slot.worker;
   slot.journal.push(call, position, revocable, rest);

@@ -189,10 +189,11 @@ class DutyCycle {
   void settle_blocks(Slot& slot, Call& call, const ipc::Response& response, bool claimed);
   void take_releases(int index, Slot& slot);
   void settle(const Slot& slot, Call& call, const ipc::Response& response);  // requires: claimed
-  // A call's place in its batch: how many follow, and whether others lay before the first.
+  // A call's place in its batch: how many follow, whether others lay before the first, and whether the worker is not to see it yet.
   struct Place {
     std::uint32_t rest;
     bool revocable;
+    bool held;
   };
   bool send(int index, Call& call, const Place* in_batch = nullptr);  // requires: claimed; false: the lane is full
 

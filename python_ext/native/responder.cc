@@ -136,7 +136,7 @@ void Responder::respond(RunningCall& call, ipc::Response response) {
 
 void Responder::finish(const RunningCall& call) {
   if (!call.passed) return end_.finish();
-  if (call.in_batch == RunningCall::InBatch::followed) return end_.publish_quietly();
+  if (call.in_batch == RunningCall::InBatch::followed) return end_.publish_among_others();
   if (call.in_batch == RunningCall::InBatch::last) end_.give_back();
   end_.publish();
 }
