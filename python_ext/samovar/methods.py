@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar, overload
 
 from samovar import durations
+from samovar.classes import Handler
 
 AnyFunction = Callable[..., Any]
 F = TypeVar("F", bound=AnyFunction)
@@ -70,10 +71,10 @@ class Hooks:
         self.name = name
         self._functions: dict[str, AnyFunction] = {}
 
-    def add(self, function: AnyFunction) -> None:
+    def add(self, function: AnyFunction, place: str = "") -> None:
         if not callable(function):
             raise TypeError(f"@samovar.{self.name} needs a function, not {type(function).__name__}")
-        self._functions[place_of(function)] = function  # a module that is executed twice has each hook once
+        self._functions[place or place_of(function)] = function  # a module that is executed twice has each hook once
 
     def __iter__(self) -> Iterator[AnyFunction]:
         return iter(list(self._functions.values()))
@@ -84,9 +85,11 @@ class Registry:
 
     def __init__(self) -> None:
         self._methods: dict[str, Method] = {}
+        self._handlers: dict[str, Handler] = {}
         self.preload = Hooks("preload")
         self.before_fork = Hooks("before_fork")
         self.after_fork = Hooks("after_fork")
+        self.teardown = Hooks("teardown")
 
     def add_method(self, function: AnyFunction, name: str, batch: Batch = ONE_AT_A_TIME) -> None:
         check_method(function, name)
@@ -111,9 +114,26 @@ class Registry:
             )
         self._methods[name] = added
 
+    def add_class(self, handler: Handler, name: str, batch: Batch) -> None:
+        function = handler.shape()
+        self.add_method(function, name, batch)
+        self._handlers[name] = handler
+        # By the name: classes may inherit what they do from one place.
+        self.preload.add(handler.hook(handler.set_up, "setup"), name)
+        self.after_fork.add(handler.hook(handler.after_fork, "after_fork"), name)
+        self.teardown.add(handler.hook(handler.tear_down, "teardown"), name)
+
     @property
     def methods(self) -> list[Method]:
-        return list(self._methods.values())
+        """Requires, where classes are among them: the preload hooks have run."""
+        return [
+            replace(method, function=self._handlers[name].function()) if name in self._handlers else method
+            for name, method in self._methods.items()
+        ]
+
+    @property
+    def has_methods(self) -> bool:
+        return bool(self._methods)
 
 
 registry = Registry()
@@ -146,17 +166,27 @@ def method(
     another length, is that of all. The host forms the batches: calls wait for a worker, and for at most `max_wait` ("200us";
     a duration, or seconds as a number; 0: not at all) for others. `ctx` tells of the batch: `deadline` is the earliest,
     cancelled() is true once nobody waits for any of its calls, `call_id` that of the first.
-    """
-    rule = batch_rule(batch, max_batch, max_wait)
-    if name is not None and not isinstance(name, str):
-        registry.add_method(name, getattr(name, "__name__", ""), rule)
-        return name
 
-    def register(function: F) -> F:
-        registry.add_method(function, name if name is not None else getattr(function, "__name__", ""), rule)
+    Of a class there is one instance in each worker process. `setup()` is called where preload hooks run, `handle(x)` for
+    each call, or, where the class has it, `handle_batch(items)` for each batch (which needs no batch=True), `after_fork()`
+    where those hooks run, `teardown()` when the worker ends because it is asked to. Only one of the two is required.
+    """
+
+    def register(function: Any, name: str | None) -> Any:
+        called = name if name is not None else getattr(function, "__name__", "")
+        if isinstance(function, type):
+            handler = Handler(function)
+            if batch is True and not handler.takes_batches:
+                raise TypeError(f"{function.__qualname__} takes batches by `handle_batch(self, items)`, which it lacks")
+            registry.add_class(handler, called, batch_rule(batch or handler.takes_batches, max_batch, max_wait))
+        else:
+            registry.add_method(function, called, batch_rule(batch, max_batch, max_wait))
         return function
 
-    return register
+    batch_rule(batch or max_batch is not None or max_wait is not None, max_batch, max_wait)  # what is wrong is told here
+    if name is not None and not isinstance(name, str):
+        return register(name, None)
+    return lambda function: register(function, name)
 
 
 def batch_rule(batch: object, max_batch: object, max_wait: str | float | None) -> Batch:

@@ -11,6 +11,7 @@ import enum
 import faulthandler
 import importlib.machinery
 import io
+import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -91,7 +92,7 @@ def load(module: str) -> Failure | None:
         return (f"cannot load the module {module!r}", *failures.describe(error))
     if failure := run_hooks(registry.preload, module):
         return failure
-    if not registry.methods:
+    if not registry.has_methods:
         advice = "put @samovar.method above each function that the host may call"
         return (f"{module!r} has no methods: {advice}", "", "", "")
     return None
@@ -108,7 +109,19 @@ def run_hooks(hooks: Hooks, module: str) -> Failure | None:
 
 
 def serve(link: HostLink) -> int:
-    return link.serve(registry.methods, failures.describe)
+    status = link.serve(registry.methods, failures.describe)
+    if status == Exit.STOPPED:
+        tear_down()
+    return status
+
+
+def tear_down() -> None:
+    """In the reverse order of the set-ups. What fails is told and does not keep the others from it."""
+    for hook in reversed(list(registry.teardown)):
+        try:
+            hook()
+        except BaseException:
+            logging.getLogger("samovar").exception("%s failed", hook.__qualname__)
 
 
 def name_process(name: str) -> None:
