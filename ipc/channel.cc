@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::uint32_t kPunchPages = 2048;   // 8 MiB: a request that comes meanwhile waits no longer than that takes
 constexpr std::uint32_t kIdlePeriodsMax = 6;
-constexpr std::uint32_t kResponsesAtOnce = 8;
+constexpr std::uint32_t kResponsesAtOnce = 4;
 constexpr int kRunningMethodBits = 16;
 
 HostPage* host_page(std::byte* memory) { return reinterpret_cast<HostPage*>(memory); }

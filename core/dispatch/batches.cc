@@ -6,7 +6,7 @@
 namespace samovar::core {
 namespace {
 
-constexpr std::uint32_t kRecordsAtOnce = 8;  // of a batch become visible to the worker: see LaneWriter::publish_held()
+constexpr std::uint32_t kRecordsAtOnce = 4;  // of a batch become visible to the worker: see LaneWriter::publish_held()
 
 }  // namespace
 
