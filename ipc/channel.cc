@@ -16,6 +16,7 @@ namespace {
 
 constexpr std::uint32_t kPunchPages = 2048;   // 8 MiB: a request that comes meanwhile waits no longer than that takes
 constexpr std::uint32_t kIdlePeriodsMax = 6;
+constexpr std::uint32_t kResponsesAtOnce = 4;
 constexpr int kRunningMethodBits = 16;
 constexpr std::int64_t kLookForDeadViewsNs = 1'000'000;  // while waiting for room
 
@@ -334,6 +335,11 @@ void WorkerEnd::trim() {
 
 void WorkerEnd::wait_for_room(std::uint32_t payload_bytes) {
   const auto look = [&] { return try_claim(payload_bytes) != nullptr || stopping(); };
+  if (!look()) {
+    responses_.show();
+    held_responses_ = 0;
+    wake_host();
+  }
   while (!look()) ipc::park(host_page_->doorbell, worker_page_->asleep, kNever, look);
 }
 
@@ -346,13 +352,27 @@ void WorkerEnd::finish() {
 
 void WorkerEnd::publish() {
   responses_.publish();
-  store_load_fence();  // FENCE: pairs with the host's between its `asleep` and its last look at this lane.
-  if (host_page_->asleep.load(std::memory_order_relaxed) != 0) {
-    const std::uint64_t one = 1;
-    // The counter is never read, only its edge is seen. EAGAIN (it is full) is the host's supervisor's to notice.
-    (void)!write(eventfd_.get(), &one, sizeof one);
+  if (held_responses_ != 0) {
+    responses_.show();
+    held_responses_ = 0;
   }
+  wake_host();
   responses_.take_ahead();
+}
+
+void WorkerEnd::publish_among_others() {
+  held_responses_ == 0 ? responses_.publish_held() : responses_.publish();
+  if (++held_responses_ < kResponsesAtOnce) return;
+  responses_.show();
+  held_responses_ = 0;
+}
+
+void WorkerEnd::wake_host() {
+  store_load_fence();  // FENCE: pairs with the host's between its `asleep` and its last look at this lane.
+  if (host_page_->asleep.load(std::memory_order_relaxed) == 0) return;
+  const std::uint64_t one = 1;
+  // The counter is never read, only its edge is seen. EAGAIN (it is full) is the host's supervisor's to notice.
+  (void)!write(eventfd_.get(), &one, sizeof one);
 }
 
 }  // namespace samovar::ipc

@@ -189,6 +189,10 @@ class WorkerEnd {
   void give_back() { requests_.publish_consumed(); }
   void publish();
 
+  // publish() for one of several that follow each other at once: the host sees them by some, and where it sleeps, the publish() of the
+  // last one or a wait_for_room() wakes it.
+  void publish_among_others();
+
   // Spins until a request, stop, the end of the budget, or `keep_on()` says no. Whether there is something to do.
   template <typename KeepOn>
   bool spin(KeepOn&& keep_on) {
@@ -236,6 +240,7 @@ class WorkerEnd {
   PulseWriter pulse() { return {*worker_page_, request_lane_, options_.lane_bytes}; }
 
  private:
+  void wake_host();
   bool collect_releases();  // whether there were any
   void settle_views();
   bool has_work() const { return requests_.has_record() || stopping(); }
@@ -253,6 +258,7 @@ class WorkerEnd {
   ReleaseReader response_releases_;
   ReleaseWriter argument_releases_;
   Arena response_arena_;
+  std::uint32_t held_responses_ = 0;
   std::uint32_t blocks_out_ = 0;    // allocated and not yet released
   ViewedBlocks viewed_blocks_;      // those among them that Python may view
   std::uint32_t idle_periods_ = 0;  // in a row, in which nothing could be given back

@@ -45,6 +45,13 @@ class LaneWriter {
     return ring_ + ((published_ + skip_) & (capacity_ - 1)) + kCommitWordBytes;
   }
 
+  // Whether messages whose records advance by `advances` bytes in all, and none by more than `largest`, can be claimed and published
+  // one after the other. Says no where a lane that is just full would do.
+  bool has_room_for(std::uint64_t advances, std::uint32_t largest) {
+    const std::uint64_t end = published_ + advances + largest + kGranuleBytes;  // one of them may skip the end of the ring
+    return end <= consumed_cache_ + capacity_ || refresh_consumed(end);
+  }
+
   // Publishes the claimed record. Returns its position, by which revoke() finds it.
   std::uint64_t publish() {
     const std::uint64_t start = published_ + skip_;
@@ -58,6 +65,28 @@ class LaneWriter {
     published_ = next;
     ++records_;
     return start;
+  }
+
+  // publish(), but for the word that the reader polls: neither this record nor those published behind it are seen until show(). So
+  // that several are read at a stretch, where each on its own would have its line fetched twice by a reader that waits for it.
+  // Requires: nothing is held back.
+  std::uint64_t publish_held() {
+    const std::uint64_t start = published_ + skip_;
+    held_at_ = published_;
+    held_word_ = kCommitValid | (skip_ != 0 ? kCommitWrap : claimed_size_);
+    // RELEASE: as in publish(). The record at the start of the ring is not seen before the wrap.
+    if (skip_ != 0) commit_word(ring_, capacity_, start)->store(kCommitValid | claimed_size_, std::memory_order_release);
+    published_ = start + record_advance(claimed_size_);
+    ++records_;
+    return start;
+  }
+
+  // Shows what is held back, if anything is.
+  void show() {
+    if (held_word_ == 0) return;
+    // RELEASE: as in publish(), for all records published since.
+    commit_word(ring_, capacity_, held_at_)->store(held_word_, std::memory_order_release);
+    held_word_ = 0;
   }
 
   // Takes the lines of a next record like the last one away from the reader's cache, by storing into them, while there is
@@ -102,6 +131,8 @@ class LaneWriter {
   std::uint64_t published_ = 0;
   std::uint64_t records_ = 0;
   std::uint64_t consumed_cache_ = 0;
+  std::uint64_t held_at_ = 0;
+  std::uint64_t held_word_ = 0;  // the commit word that belongs there; 0: nothing is held back
   const std::atomic<std::uint64_t>* consumed_;
 };
 

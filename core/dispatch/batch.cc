@@ -7,6 +7,11 @@
 #include "core/dispatch/dispatcher.h"
 
 namespace samovar::core {
+namespace {
+
+constexpr std::size_t kCallsPerTurn = 8;
+
+}  // namespace
 
 struct Dispatcher::Batch {
   struct Entry {
@@ -23,6 +28,7 @@ struct Dispatcher::Batch {
     return nullptr;
   }
 
+  bool holding = false;  // this thread holds the token: it enters one call after the other
   std::vector<Entry> entries;
   std::size_t undone = 0;  // those before have their outcome
 };
@@ -59,6 +65,10 @@ std::vector<Result<Reply>> Dispatcher::run_batch(std::size_t count, const CallOp
       entry.refused = std::make_unique<Error>(number.error());
       continue;
     }
+    if (batch.holding && payload.data().size() > options_.inline_bytes_max) {  // its place may have to be waited for
+      batch.holding = false;
+      release_token();
+    }
     Result<Call*> prepared = prepare(*number, payload, each);
     Result<void> admitted;
     if (prepared) admitted = admit(**prepared, each, &batch);
@@ -67,35 +77,53 @@ std::vector<Result<Reply>> Dispatcher::run_batch(std::size_t count, const CallOp
       continue;
     }
     entry.call = *prepared;
-    send_in_batch(**prepared, each.stop);
+    send_in_batch(batch, **prepared, each.stop);
+  }
+  // From the back: when the last one is done the others mostly are, and the token has been taken once for all of them.
+  for (std::size_t i = count; i-- > 0;) {
+    Call* call = batch.entries[i].call;
+    if (call && !call->is_done()) wait(*call, std::exchange(batch.holding, false) ? Holding::yes : Holding::no);
+  }
+  if (batch.holding) {
+    release_token();
+  } else {
+    ipc::store_load_fence();  // FENCE: see token <-> waiter in token.h, as at the end of wait().
+    if (!token_.is_held()) waiters_.wake_one_unless_sentinel();
   }
   for (Batch::Entry& entry : batch.entries) {
     if (!entry.call) {
       outcomes.emplace_back(tl::unexpect, std::move(*entry.refused));
       continue;
     }
-    wait(*entry.call, Holding::no);
     entry.call->on_stop.reset();
     outcomes.push_back(entry.call->take_outcome());
   }
   return outcomes;
 }
 
-void Dispatcher::send_in_batch(Call& call, const std::stop_token& stop) {
-  if (stop.stop_possible() || !enter_directly(call)) {
-    call.to_queued();
-    if (stop.stop_possible()) call.on_stop.emplace(stop, Call::OnStop{&call});  // may cancel at once
-    enqueue(call);
-    if (options_.dispatcher == samovar::Dispatcher::pinned || !token_.try_acquire()) return;
+void Dispatcher::send_in_batch(Batch& batch, Call& call, const std::stop_token& stop) {
+  const bool may_hold = options_.dispatcher != samovar::Dispatcher::pinned && !stop.stop_possible() && !call.alone;
+  if (may_hold && (batch.holding || token_.try_acquire())) {
+    batch.holding = true;
+    duty_.enter(call);
+    // What comes back meanwhile makes room for what follows; a turn for each call would cost as much as the call.
+    if (duty_.has_work() || batch.entries.size() % kCallsPerTurn == 0) turn();
+    return;
   }
-  turn();  // what came back meanwhile makes room for what follows
+  if (std::exchange(batch.holding, false)) release_token();
+  call.to_queued();
+  if (stop.stop_possible()) call.on_stop.emplace(stop, Call::OnStop{&call});  // may cancel at once
+  enqueue(call);
+  if (options_.dispatcher == samovar::Dispatcher::pinned || !token_.try_acquire()) return;
+  turn();
   release_token();
 }
 
 // A place comes free with some turn. Helping is the fastest way there.
 void Dispatcher::await_room(Batch* batch, Call& call) {
   Call* const own = batch ? batch->first_undone() : nullptr;
-  if (options_.dispatcher == samovar::Dispatcher::pinned || !token_.try_acquire()) return await_progress(call.deadline_ns);
+  const bool holding = batch && std::exchange(batch->holding, false);
+  if (!holding && (options_.dispatcher == samovar::Dispatcher::pinned || !token_.try_acquire())) return await_progress(call.deadline_ns);
   if (!own) {
     turn();
     release_token();

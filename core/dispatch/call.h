@@ -79,10 +79,11 @@ class alignas(ipc::kCacheLineBytes) Call {
   std::span<std::byte> located;        // of tensors in `block`: room for a BlockReference and then their header, in request_buffer
 
   // --- owned by the holder of the dispatch token -----------------------------------------------------------------------
-  Call* previous = nullptr;  // in the pending list
+  Call* previous = nullptr;  // in the CallList that it waits in
   Call* next = nullptr;
   Call* due_previous = nullptr;  // in the list of asynchronous calls, whose deadlines the dispatcher enforces
   Call* due_next = nullptr;
+  bool in_batch = false;  // that list is its method's, in Batching
   int attempts = 0;  // how often it was sent to a worker
   std::uint32_t requeues = 0;  // how often it moved on from a dead one, not begun
   std::uint32_t deaths = 0;    // how often a worker died while it ran

@@ -195,6 +195,10 @@ void Dispatcher::deliver(DutyCycle::Outbox& outbox) {
     const std::uint8_t signals = std::exchange(outbox.signals, std::uint8_t{0});
     if ((signals & DutyCycle::kRing) != 0) wake_set_.ring_sleeper();
     if ((signals & DutyCycle::kCallsWait) != 0) supervision_.calls_wait();
+    if ((signals & DutyCycle::kDueSooner) != 0) {
+      if (waiters_.has_sentinel()) wake_set_.ring_sleeper();
+      if (armed_.load(std::memory_order_relaxed)) wake_set_.set_timer(duty_.next_due_ns());
+    }
   }
   for (const DutyCycle::Violation& violation : outbox.violations) supervision_.kill_worker(violation);
   outbox.violations.clear();

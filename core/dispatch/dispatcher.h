@@ -146,7 +146,7 @@ class Dispatcher final : private Call::Owner, private OneShots::Ends {
   // The ways of call_many(). `At` tells of call i its method's number, or why it has none, and its payload.
   template <typename At>
   std::vector<Result<Reply>> run_batch(std::size_t count, const CallOptions& options, At&& at);
-  void send_in_batch(Call& call, const std::stop_token& stop);
+  void send_in_batch(Batch& batch, Call& call, const std::stop_token& stop);
   void await_room(Batch* batch, Call& call);
 
   // The waiting of call().

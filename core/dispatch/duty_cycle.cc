@@ -55,6 +55,11 @@ std::size_t DutyCycle::run() {
 
 void DutyCycle::enter(Call& call) {
   if (call.asynchronous) watch_deadline(call);
+  if (methods_.now().has_batches() && rule_of(call.method).max > 1) {
+    call.to_queued();
+    keep_for_batch(call);
+    return;
+  }
   if (!queue_.front() && !queue_.has_arrivals_but_one()) {
     const int slot = choose_worker_for(call);
     if (slot >= 0 && send(slot, call)) {
@@ -70,20 +75,30 @@ void DutyCycle::enter(Call& call) {
 void DutyCycle::take_inbox() {
   queue_.take_inbox([this](Call& call) {
     if (call.asynchronous) watch_deadline(call);
+    if (!keep_for_batch(call)) queue_.insert(call);
   });
 }
 
 std::size_t DutyCycle::send_pending() {
   take_inbox();
   std::size_t sent = 0;
-  while (Call* call = queue_.front()) {
+  for (;;) {
+    Call* call = queue_.front();
+    Call* batched = batching_.empty() ? nullptr : ready_batch();
+    if (batched && (!call || batched->ticket < call->ticket)) [[unlikely]] {
+      const int slot = choose_worker_for(*batched);
+      const std::optional<std::size_t> together = slot >= 0 ? send_batch(slot, batched->method) : std::nullopt;
+      sent += together.value_or(0);
+      if (together || (slot >= 0 && !loads_[static_cast<std::size_t>(slot)].available)) continue;
+      break;
+    }
+    if (!call) break;
     if (call->is_done()) {
       drop_done(*call);
       continue;
     }
     const int slot = choose_worker_for(*call);
     if (slot < 0) {
-      if (barred_ && busy_ == 0) end_waiting();
       tell_waiting();
       break;
     }
@@ -97,6 +112,8 @@ std::size_t DutyCycle::send_pending() {
     queue_.remove(*call);
     ++sent;
   }
+  if (barred_ && busy_ == 0 && choose_worker(loads()) < 0) [[unlikely]] end_waiting();
+  if (tells_waiting_ && !batching_.empty()) tell_batch_waiting();
   ring_workers();
   return sent;
 }
@@ -105,7 +122,7 @@ void DutyCycle::tell_waiting() {
   if (std::exchange(tells_waiting_, false)) outbox_.signals |= kCallsWait;
 }
 
-bool DutyCycle::send(int index, Call& call) {
+bool DutyCycle::send(int index, Call& call, const Place* in_batch) {
   Slot& slot = slots_[static_cast<std::size_t>(index)];
   const std::uint16_t number = call.method < slot.numbers.size() ? slot.numbers[call.method] : std::uint16_t{0};
   if (number == 0) {
@@ -128,21 +145,25 @@ bool DutyCycle::send(int index, Call& call) {
     if (slot.journal.empty()) violate(index, "it has answered every request and gives none of their room back");
     return false;
   }
+  const bool revocable = in_batch ? in_batch->revocable : !slot.journal.empty();
+  const std::uint32_t rest = in_batch ? in_batch->rest : 0;
   const bool timed = call.timed || ++slot.sampled % kSampleEvery == 0;
   ipc::write_request({.call_id = call.ticket,
                       .deadline_ns = call.deadline_ns == ipc::kNever ? 0 : call.deadline_ns,
                       .method = number,
                       .kind = call.kind,
                       .flags = static_cast<std::uint8_t>((timed ? ipc::kRequestTimed : 0) |
-                                                         (slot.journal.empty() ? 0 : ipc::kRequestRevocable) |
+                                                         (revocable ? ipc::kRequestRevocable : 0) |
                                                          (call.block ? ipc::kRequestInArena : 0) |
+                                                         (rest != 0 ? ipc::kRequestBatched : 0) |
                                                          (call.may_wait ? ipc::kRequestMayWait : 0)),
                       .payload = payload},
                      message);
-  const std::uint64_t position = slot.channel->requests.publish();
+  const bool held = in_batch && in_batch->held;
+  const std::uint64_t position = held ? slot.channel->requests.publish_held() : slot.channel->requests.publish();
   ++call.attempts;
   call.worker = slot.worker;
-  slot.journal.push(call, position);
+  slot.journal.push(call, position, revocable, rest);
   call.to_sent();
   slot.touched = true;
   loads_[static_cast<std::size_t>(index)].last_used = ++used_;
@@ -239,10 +260,11 @@ void DutyCycle::forget_deadline(Call& call) {
 std::int64_t DutyCycle::next_due_ns() const {
   bool prefetched = false;
   for (std::size_t i = 0; i < slots_used_ && !prefetched; ++i) {
-    const Slot& slot = slots_[i];
-    prefetched = loads_[i].in_flight > 1 && (!slot.has_event_loop || slot.channel->started() != slot.journal.sent());
+    prefetched = loads_[i].in_flight > 1 && slots_[i].channel && first_waiting(slots_[i]) != slots_[i].journal.sent();
   }
-  return prefetched ? std::min(earliest_due_ns_, ipc::now_ns() + kLookAgainNs) : earliest_due_ns_;
+  const std::int64_t due_ns = prefetched ? std::min(earliest_due_ns_, ipc::now_ns() + kLookAgainNs) : earliest_due_ns_;
+  if (batching_.empty() || choose_worker(loads()) < 0) return due_ns;  // a batch can wait until a worker is free, and grows
+  return std::min(due_ns, batching_.due_ns());
 }
 
 void DutyCycle::run_timers() {
@@ -279,11 +301,9 @@ void DutyCycle::renew_credit(int index) {
 }
 
 void DutyCycle::sweep() {
-  for (Call* call = queue_.front(); call;) {
-    Call* next = call->next;
-    if (call->is_done()) drop_done(*call);
-    call = next;
-  }
+  for_each_waiting([this](Call& call) {
+    if (call.is_done()) drop_done(call);
+  });
   for (Slot& slot : slots()) {
     slot.journal.visit([&](Journal::Entry& entry, std::uint64_t number) {
       if (!entry.call || !entry.call->is_done()) return;
@@ -320,16 +340,16 @@ void DutyCycle::tell_cancelled_late(Slot& slot) {
 }
 
 void DutyCycle::drop_done(Call& call) {
-  queue_.remove(call);
+  leave(call);
   if (call.deaths > 0 && call.timed_out) breakers_.unanswered(call.method);  // between two attempts
   release(call);
 }
 
 // From which number on the calls in a lane wait for those before them. An event loop begins what it has room for; any other worker has
-// the first in hand.
-std::uint64_t DutyCycle::first_waiting(Slot& slot) {
-  if (!slot.has_event_loop) return slot.journal.resolved() + 1;
-  return slot.journal.believe_started(slot.channel->started());
+// the first in hand, with its batch.
+std::uint64_t DutyCycle::first_waiting(const Slot& slot) {
+  if (slot.has_event_loop) return slot.journal.believe_started(slot.channel->started());
+  return slot.journal.empty() ? slot.journal.sent() : slot.journal.waiting_from();
 }
 
 // What changes as long as a worker moves on.
@@ -389,7 +409,7 @@ bool DutyCycle::take_back(int index, std::uint64_t number) {
   Call& call = *std::exchange(entry.call, nullptr);
   if (call.claim()) {
     call.to_queued();
-    queue_.requeue(call);
+    wait_again(call);
     counters_.taken_back.add();
   } else {
     release(call);

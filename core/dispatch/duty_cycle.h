@@ -2,13 +2,14 @@
 // user code; what has to follow a turn (threads to wake, callbacks to run, workers to kill) it leaves in its Outbox.
 //
 // Threads: the holder of the dispatch token, but for the parts marked "any".
-// Invariants: (1) A call is in exactly one of: inbox, pending list, one journal, done. (2) Each call leaves with exactly one
+// Invariants: (1) A call is in exactly one of: inbox, pending list, a batch that waits, one journal, done. (2) Each call leaves with exactly one
 // outcome, by Call::claim(). (3) What comes from a worker's pages is copied, checked and only then used.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <unordered_map>
@@ -17,6 +18,7 @@
 #include <samovar/options.h>
 
 #include "core/arenas/request_arena.h"
+#include "core/dispatch/batching.h"
 #include "core/dispatch/breakers.h"
 #include "core/dispatch/journal.h"
 #include "core/dispatch/method_table.h"
@@ -86,6 +88,7 @@ class DutyCycle {
   enum Signal : std::uint8_t {
     kRing = 1,       // the sentinel's call is done: ring the epoll
     kCallsWait = 2,  // with no worker free, for the first time since demand() told of none
+    kDueSooner = 4,  // next_due_ns() may be earlier than who sleeps has been told
   };
 
   struct Outbox {
@@ -193,13 +196,40 @@ class DutyCycle {
   void settle_blocks(Slot& slot, Call& call, const ipc::Response& response, bool claimed);
   void take_releases(int index, Slot& slot);
   void settle(const Slot& slot, Call& call, const ipc::Response& response);  // requires: claimed
-  bool send(int index, Call& call);                        // requires: claimed; false: the lane is full
+  // A call's place in its batch: how many follow, whether others lay before the first, and whether the worker is not to see it yet.
+  struct Place {
+    std::uint32_t rest;
+    bool revocable;
+    bool held;
+  };
+  bool send(int index, Call& call, const Place* in_batch = nullptr);  // requires: claimed; false: the lane is full
+
+  // Batches, in batches.cc.
+  BatchRule rule_of(std::uint32_t method) const;
+  bool keep_for_batch(Call& call);  // false: its method takes one at a time
+  Call* ready_batch();
+  std::optional<std::size_t> send_batch(int index, std::uint32_t method);
+  void tell_batch_waiting();
+
+  // Calls that wait, in the pending list or in a batch. leave() takes one out; wait_again() puts one back that had left.
+  void leave(Call& call);
+  void wait_again(Call& call);
+  template <typename Visit>
+  void for_each_waiting(Visit&& visit) {  // which may take the call out
+    for (Call* call = queue_.front(); call;) {
+      Call* next = call->next;
+      visit(*call);
+      call = next;
+    }
+    batching_.for_each(visit);
+  }
+
   void take_inbox();
   void tell_waiting();
   void expire(std::int64_t now_ns);
   void take_back_for_idle(std::int64_t now_ns);
   bool take_back(int index, std::uint64_t number);
-  static std::uint64_t first_waiting(Slot& slot);
+  static std::uint64_t first_waiting(const Slot& slot);
   static std::uint64_t progress(Slot& slot);
   static bool is_stuck(const Slot& slot, std::int64_t now_ns);
   void set_stuck(std::size_t index, bool stuck);
@@ -227,6 +257,8 @@ class DutyCycle {
   const Options& options_;
   const Methods& methods_;
   PendingQueue& queue_;
+  Batching batching_;
+  std::vector<Call*> batch_;  // that is being sent
   Breakers& breakers_;
   CallEvents& call_events_;
   Counters& counters_;

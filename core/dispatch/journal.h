@@ -5,9 +5,11 @@
 // Invariant: what is set aside has been begun and not answered, and lay before all that is still in a place.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "core/dispatch/call.h"
@@ -20,7 +22,8 @@ class Journal {
     Call* call = nullptr;  // null: taken back, only its "skipped" is to come
     std::uint64_t call_id = 0;
     std::uint64_t lane_position = 0;
-    bool revocable = false;  // it was sent behind others
+    std::uint32_t batch_rest = 0;  // how many entries behind this one belong to its batch
+    bool revocable = false;  // it was sent behind others, not counting those of its batch
     bool revoked = false;
     bool swept = false;  // its call has its outcome, and the worker has been told so
     bool told = false;  // to the breakers: that its deadline passed while it ran
@@ -36,10 +39,17 @@ class Journal {
   }
   bool full() const { return sent_ - resolved_ == entries_.size(); }
 
-  void push(Call& call, std::uint64_t lane_position) {
-    at(sent_) = {.call = &call, .call_id = call.ticket, .lane_position = lane_position, .revocable = !empty(), .revoked = false, .swept = false, .told = false, .cancel_due = false, .answered = false};
+  void push(Call& call, std::uint64_t lane_position) { push(call, lane_position, !empty(), 0); }
+  void push(Call& call, std::uint64_t lane_position, bool revocable, std::uint32_t batch_rest) {
+    if (full()) [[unlikely]] grow();
+    at(sent_) = {.call = &call, .call_id = call.ticket, .lane_position = lane_position, .batch_rest = batch_rest, .revocable = revocable,
+                 .revoked = false, .swept = false, .told = false, .cancel_due = false, .answered = false};
     ++sent_;
   }
+
+  // The number of the first entry behind what a worker runs now that runs one call or one batch at a time. Requires: not empty.
+  std::uint64_t waiting_from() const { return std::min(sent_, resolved_ + at(resolved_).batch_rest + 1); }
+
   Entry& front() { return at(resolved_); }
 
   // The entry of a call that has not been answered, or null. Fast for the oldest.
@@ -90,6 +100,7 @@ class Journal {
 
   // Entries by number in lane order: resolved() is the oldest, sent() - 1 the youngest.
   Entry& at(std::uint64_t number) { return entries_[number & (entries_.size() - 1)]; }
+  const Entry& at(std::uint64_t number) const { return entries_[number & (entries_.size() - 1)]; }
   std::uint64_t resolved() const { return resolved_; }
   std::uint64_t sent() const { return sent_; }
 
@@ -111,6 +122,12 @@ class Journal {
   }
 
  private:
+  void grow() {
+    std::vector<Entry> larger(entries_.size() * 2);
+    for (std::uint64_t number = resolved_; number != sent_; ++number) larger[number & (larger.size() - 1)] = at(number);
+    entries_ = std::move(larger);
+  }
+
   std::vector<Entry> entries_;
   std::vector<Entry> aside_;
   std::uint64_t sent_ = 0;

@@ -13,7 +13,10 @@ std::uint16_t number_among(const std::vector<ipc::Method>& methods, std::string_
 }
 
 MethodTable::MethodTable(std::vector<ipc::Method> methods) : methods_(std::move(methods)) {
-  for (std::size_t i = 0; i < methods_.size(); ++i) numbers_.emplace(methods_[i].name, static_cast<int>(i));
+  for (std::size_t i = 0; i < methods_.size(); ++i) {
+    numbers_.emplace(methods_[i].name, static_cast<int>(i));
+    has_batches_ |= methods_[i].batch_max > 1;
+  }
 }
 
 std::vector<std::string> MethodTable::names() const {

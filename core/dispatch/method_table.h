@@ -40,6 +40,9 @@ class MethodTable {
   const ipc::Method& method(std::uint32_t number) const { return methods_[number]; }
   std::vector<std::string> names() const;
 
+  // Whether any method takes several calls at once.
+  bool has_batches() const { return has_batches_; }
+
   // The name that is most like `name` by edit distance, or empty where none is alike.
   std::string_view nearest(std::string_view name) const;
 
@@ -47,6 +50,7 @@ class MethodTable {
   static constexpr std::size_t kFewNames = 8;
 
   std::vector<ipc::Method> methods_;
+  bool has_batches_ = false;
   std::unordered_map<std::string_view, int> numbers_;  // views of methods_
 };
 

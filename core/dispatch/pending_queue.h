@@ -4,7 +4,7 @@
 // ticket, into which each duty cycle empties the inbox. (The inbox alone is FIFO per producer only and can starve a quiet
 // thread for ever.) Dispatch, expiry, cancellation and requeueing work on the list.
 // Threads: admit(), enqueue(), close() any; the rest the holder of the dispatch token.
-// Invariant: admitted - left == calls in inbox, in list or on their way into one of them; it never passes `limit` by
+// Invariant: admitted - left == calls in inbox, in list, kept by the holder elsewhere (in batches) or on their way there; it never passes `limit` by
 // admission. Calls requeued from a dead worker come on top: they were admitted before.
 #pragma once
 
@@ -14,6 +14,7 @@
 #include <concurrentqueue/concurrentqueue.h>
 
 #include "core/dispatch/call.h"
+#include "core/dispatch/call_list.h"
 
 namespace samovar::core {
 
@@ -72,28 +73,30 @@ class PendingQueue {
   // Whether calls may lie in the inbox. Exact after a full barrier that follows their enqueue().
   bool inbox_is_empty() const { return inbox_.size_approx() == 0; }
 
-  // Empties the inbox into the list; `listed(call)` is told of each. Cheap when no call is on its way.
-  template <typename Listed>
-  void take_inbox(Listed&& listed) {
+  // Empties the inbox: `place(call)` calls insert(), or keeps the call and says so by keep(). Cheap when no call is on its way.
+  template <typename Place>
+  void take_inbox(Place&& place) {
     if (!has_arrivals()) return;
     Call* call;
-    while (inbox_.try_dequeue(call)) {
-      insert(*call);
-      listed(*call);
-    }
+    while (inbox_.try_dequeue(call)) place(*call);
   }
 
   // Puts an admitted call into its place, straight into the list.
   void insert(Call& call) {
-    ++listed_;
-    link(call);
+    keep();
+    list_.insert(call);
   }
 
   // Puts a call that had left back into its place, which is in front: its ticket is older than those behind.
   void requeue(Call& call) {
-    left_.store(left_.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
-    link(call);
+    keep_again();
+    list_.insert(call);
   }
+
+  // The same for a call that waits in a list of the caller's: it counts here, and leaves by let_go().
+  void keep() { ++listed_; }
+  void keep_again() { left_.store(left_.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed); }
+  void let_go() { left_.store(left_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed); }
 
   // Whether admitted calls have not reached the list. By the holder.
   bool has_arrivals() const { return listed_ != admitted(); }
@@ -103,18 +106,16 @@ class PendingQueue {
 
   // An admitted call goes to its worker without having been in the list.
   void pass_by() {
-    ++listed_;
-    left_.store(left_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    keep();
+    let_go();
   }
 
-  Call* front() const { return first_; }
+  Call* front() const { return list_.front(); }
 
   // Takes a call out of the list: it was sent, or has its outcome.
   void remove(Call& call) {
-    (call.previous ? call.previous->next : first_) = call.next;
-    (call.next ? call.next->previous : last_) = call.previous;
-    call.previous = call.next = nullptr;
-    left_.store(left_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    list_.remove(call);
+    let_go();
   }
 
   // An admitted call that will not follow: it has its outcome already. Any thread.
@@ -136,16 +137,6 @@ class PendingQueue {
   static constexpr std::uint64_t kClosed = std::uint64_t{1} << 63;
   static constexpr std::uint64_t kBarred = std::uint64_t{1} << 62;
 
-  void link(Call& call) {
-    Call* after = last_;  // tickets arrive nearly in order: the place is at or near the end, or (requeued) at the front
-    if (first_ && call.ticket < first_->ticket) after = nullptr;
-    while (after && after->ticket > call.ticket) after = after->previous;
-    call.previous = after;
-    call.next = after ? after->next : first_;
-    (after ? after->next : first_) = &call;
-    (call.next ? call.next->previous : last_) = &call;
-  }
-
   const std::uint32_t limit_;
   alignas(ipc::kCacheLineBytes) std::atomic<std::uint64_t> admitted_{0};
   std::atomic<std::uint64_t> left_{0};  // written by the holder only
@@ -153,8 +144,7 @@ class PendingQueue {
   moodycamel::ConcurrentQueue<Call*> inbox_;
 
   // Owned by the holder of the dispatch token.
-  Call* first_ = nullptr;
-  Call* last_ = nullptr;
+  CallList list_;
   std::uint64_t listed_ = 0;  // admitted calls that have reached the list, or never will
 };
 

@@ -183,7 +183,7 @@ void DutyCycle::settle(const Slot& slot, Call& call, const ipc::Response& respon
       break;
     case ipc::Status::skipped:
       call.to_queued();
-      queue_.requeue(call);
+      wait_again(call);
       counters_.taken_back.add();
       break;
     case ipc::Status::chunk:

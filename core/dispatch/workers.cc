@@ -8,6 +8,19 @@
 
 namespace samovar::core {
 
+namespace {
+
+// Of a call and those behind it in its batch: a batch runs on for as long as anybody waits for one of them.
+std::int64_t latest_deadline(Journal& journal, std::uint64_t number) {
+  std::int64_t latest_ns = 0;
+  for (const std::uint64_t end = number + journal.at(number).batch_rest + 1; number != end; ++number) {
+    if (const Call* call = journal.at(number).call) latest_ns = std::max(latest_ns, call->deadline_ns);
+  }
+  return latest_ns;
+}
+
+}  // namespace
+
 void DutyCycle::attach(Attachment attachment) {
   Slot& slot = slots_[static_cast<std::size_t>(attachment.slot)];
   slot.channel = std::move(attachment.channel);
@@ -43,28 +56,34 @@ void DutyCycle::report(std::vector<Report>& reports) {
     Slot& slot = slots_[i];
     if (!slot.channel) continue;
     reports[i] = {.incarnation = slot.incarnation, .in_flight = slot.journal.size()};
-    // Of those that run at once the one that is overdue first; of those in a row the first that was not taken back.
+    // Of those that run at once the one that is overdue first; of those in a row the first that was not taken back, with its batch.
     const std::uint64_t begun = slot.has_event_loop ? first_waiting(slot) : UINT64_MAX;
     bool found = false;
     slot.journal.visit([&](const Journal::Entry& entry, std::uint64_t number) {
       if (!entry.call || (found && (!slot.has_event_loop || number >= begun || entry.call->deadline_ns >= reports[i].deadline_ns))) return;
       found = true;
       reports[i].method = entry.call->method;
-      reports[i].deadline_ns = entry.call->deadline_ns;
+      reports[i].deadline_ns = slot.has_event_loop ? entry.call->deadline_ns : latest_deadline(slot.journal, number);
     });
   }
 }
 
 DutyCycle::Demand DutyCycle::demand() {
   const Call* first = queue_.front();
-  Demand demand{.waiting = first ? queue_.size() : 0, .oldest = first ? first->ticket : 0, .newest = queue_.admitted(), .at_ns = ipc::now_ns()};
+  Demand demand{.waiting = first ? queue_.size() - batching_.size() : 0, .oldest = first ? first->ticket : 0, .newest = queue_.admitted(), .at_ns = ipc::now_ns()};
+  const auto waits = [&](std::uint32_t count, std::uint64_t ticket) {
+    demand.waiting += count;
+    demand.oldest = demand.oldest == 0 ? ticket : std::min(demand.oldest, ticket);
+  };
+  // One worker takes a batch. That is why one which still waits for more calls is none that waits for a worker.
+  if (const Batching::Waiting ready = batching_.ready_at(demand.at_ns); ready.batches > 0) waits(ready.batches, ready.oldest);
   for (Slot& slot : slots()) {  // those behind the first in a lane wait, too
     if (!slot.channel) continue;
     for (std::uint64_t number = first_waiting(slot); number < slot.journal.sent(); ++number) {
-      const Call* call = slot.journal.at(number).call;
-      if (!call || call->is_done()) continue;
-      ++demand.waiting;
-      demand.oldest = demand.oldest == 0 ? call->ticket : std::min(demand.oldest, call->ticket);
+      const Journal::Entry& entry = slot.journal.at(number);
+      if (!entry.call || entry.call->is_done()) continue;
+      waits(1, entry.call->ticket);
+      number += entry.batch_rest;
     }
   }
   tells_waiting_ = follows_load_ && demand.oldest == 0;
@@ -103,7 +122,7 @@ void DutyCycle::lose(int index, Journal::Entry& entry, const Death& death, bool 
   }
   if (started ? ++call.deaths < options_.max_attempts && call.idempotent : call.requeues++ < options_.requeue_limit) {
     call.to_queued();
-    queue_.requeue(call);
+    wait_again(call);
     counters_.requeued.add();
     return;
   }
@@ -119,22 +138,22 @@ void DutyCycle::lose(int index, Journal::Entry& entry, const Death& death, bool 
 // No worker will run those that wait.
 void DutyCycle::end_waiting() {
   if (options_.fallback == Fallback::none) return fail_waiting(*barred_);
-  while (Call* call = queue_.front()) {
-    queue_.remove(*call);
-    if (call->asynchronous) forget_deadline(*call);
-    outbox_.stranded.push_back(call);
-  }
+  for_each_waiting([this](Call& call) {
+    leave(call);
+    if (call.asynchronous) forget_deadline(call);
+    outbox_.stranded.push_back(&call);
+  });
 }
 
 void DutyCycle::fail_waiting(const Error& error) {
-  while (Call* call = queue_.front()) {
-    queue_.remove(*call);
-    if (call->claim()) {
-      give_up(*call, error);
+  for_each_waiting([&](Call& call) {
+    leave(call);
+    if (call.claim()) {
+      give_up(call, error);
     } else {
-      release(*call);
+      release(call);
     }
-  }
+  });
 }
 
 void DutyCycle::fail_all(const Error& error) {

@@ -92,6 +92,7 @@ class OneShots::Run {
     const bool asynchronous = call.asynchronous;
     call.add_reference();  // to look at it below
     duty_.enter(call);
+    duty_.send_pending();  // a batch of one: no other will come
     while (!call.is_done() && !owner_.stopping_.load()) {
       const bool ended = wait(life_.channel->eventfd(), call.deadline_ns);
       duty_.run();
@@ -112,6 +113,7 @@ class OneShots::Run {
 
   void tell(bool asynchronous) {
     duty_.outbox().violations.clear();
+    duty_.outbox().signals &= static_cast<std::uint8_t>(~DutyCycle::kDueSooner);  // its timers are its own
     owner_.counters_.replied_alone.add(counters_.replied.get());
     owner_.counters_.failed_alone.add(counters_.failed_by_dispatcher.get());
     owner_.counters_.timed_out_alone.add(counters_.timed_out_by_dispatcher.get());

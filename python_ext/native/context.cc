@@ -22,9 +22,13 @@ void dealloc(PyObject* self) {
 }
 
 PyObject* cancelled(PyObject* self, PyObject*) {
-  const auto* word = fields_of(self).commit_word;
+  const ContextFields& fields = fields_of(self);
   // Relaxed: advice to a handler that runs; nothing is read on the strength of it.
-  return PyBool_FromLong(word == nullptr || (word->load(std::memory_order_relaxed) & ipc::kCommitRevoked) != 0);
+  const auto is_revoked = [](const std::atomic<std::uint64_t>* word) {
+    return (word->load(std::memory_order_relaxed) & ipc::kCommitRevoked) != 0;
+  };
+  const auto* word = fields.commit_word;
+  return PyBool_FromLong(word == nullptr || (is_revoked(word) && std::ranges::all_of(fields.others, is_revoked)));
 }
 
 // Taken apart by hand: PyArg_Parse and its tuple cost as much as the array.

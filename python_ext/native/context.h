@@ -9,6 +9,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <span>
 
 #include "python_ext/native/ref.h"
 #include "python_ext/native/result_blocks.h"
@@ -24,6 +25,7 @@ struct ContextFields {
   std::uint32_t worker = 0;
   const std::atomic<std::uint64_t>* commit_word = nullptr;  // of the running request; null: the call has ended
   ResultBlocks* blocks = nullptr;
+  std::span<const std::atomic<std::uint64_t>* const> others{};  // those of the rest of its batch; valid while the call runs
 };
 
 // Hands out contexts, and the last one again where nobody has kept it.

@@ -5,15 +5,20 @@
 
 #include <samovar_wire/error_generated.h>
 
-#include "python_ext/native/ref.h"
-
 namespace samovar::python {
 namespace {
 
 // More than an Error needs beside its three texts.
 constexpr std::size_t kErrorEnvelopeBytes = 80;
 
-// GIL: held. The exception that is set, normalised, with its traceback attached; null if none is.
+// The first byte of the character that `at` lies in.
+std::size_t character_start(const std::string& text, std::size_t at) {
+  while (at > 0 && at < text.size() && (static_cast<unsigned char>(text[at]) & 0xc0) == 0x80) --at;
+  return at;
+}
+
+}  // namespace
+
 Ref take_raised() {
 #if PY_VERSION_HEX >= 0x030c0000
   return Ref::steal(PyErr_GetRaisedException());
@@ -29,14 +34,6 @@ Ref take_raised() {
   return Ref::steal(value);
 #endif
 }
-
-// The first byte of the character that `at` lies in.
-std::size_t character_start(const std::string& text, std::size_t at) {
-  while (at > 0 && at < text.size() && (static_cast<unsigned char>(text[at]) & 0xc0) == 0x80) --at;
-  return at;
-}
-
-}  // namespace
 
 std::string to_utf8(PyObject* text) {
   if (text == nullptr || !PyUnicode_Check(text)) return {};

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "ipc/message.h"
+#include "python_ext/native/ref.h"
 
 namespace samovar::python {
 
@@ -22,6 +23,9 @@ struct Failure {
   std::string message;
   std::string traceback;
 };
+
+// Takes the exception that is set, normalised, with its traceback attached, and clears it; null if none is. GIL: held.
+Ref take_raised();
 
 // Takes the exception that is set, BaseExceptions included, and clears it. `describe` is samovar.failures.describe; when it
 // fails (no memory, no stack left) the type's name remains. A traceback goes with FailureCode::exception only. GIL: held, but runs user code (__str__), which may drop it.

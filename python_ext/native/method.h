@@ -20,6 +20,8 @@ struct Method {
   bool wants_ctx = false;
   Ref schema;  // of the FlatBuffer that it takes, or null
   TensorMaker tensors{};
+
+  bool takes_batches() const { return described.batch_max > 1; }
 };
 
 // A sequence of samovar.methods.Method. False with an exception.

@@ -165,7 +165,12 @@ void Responder::respond(RunningCall& call, ipc::Response response) {
   finish(call);
 }
 
-void Responder::finish(const RunningCall& call) { call.passed ? end_.publish() : end_.finish(); }
+void Responder::finish(const RunningCall& call) {
+  if (!call.passed) return end_.finish();
+  if (call.in_batch == RunningCall::InBatch::followed) return end_.publish_among_others();
+  if (call.in_batch == RunningCall::InBatch::last) end_.give_back();
+  end_.publish();
+}
 
 // GIL: held; released while the lane is full.
 void Responder::fail(RunningCall& call, Failure failure) {
@@ -182,14 +187,16 @@ void Responder::fail(RunningCall& call, Failure failure) {
 }
 
 // GIL: held; runs user code, which may drop it; released while the lane is full.
-void Responder::fail_with_exception(RunningCall& call, ipc::FailureCode code) {
+void Responder::fail_with_exception(RunningCall& call, ipc::FailureCode code) { fail(call, take_failure(code)); }
+
+Failure Responder::take_failure(ipc::FailureCode code) {
   Failure failure{.code = code};
   try {
     failure = take_exception(describe_.get(), code);
   } catch (const std::bad_alloc&) {
     PyErr_Clear();
   }
-  fail(call, std::move(failure));
+  return failure;
 }
 
 }  // namespace samovar::python

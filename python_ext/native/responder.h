@@ -35,6 +35,9 @@ class Responder {
   void fail(RunningCall& call, Failure failure);
   void fail_with_exception(RunningCall& call, ipc::FailureCode code);
 
+  // What fail_with_exception() would say, for several calls. GIL: held; runs user code, which may drop it.
+  Failure take_failure(ipc::FailureCode code);
+
   // GIL: held; released while the lane is full. Requires: `response.payload` cannot change meanwhile; nothing of ours but
   // call.argument views the argument.
   void respond(RunningCall& call, ipc::Response response);

@@ -41,6 +41,7 @@ struct RunningCall {
   ipc::FailureCode failure_code = ipc::FailureCode::exception;  // what an exception means from here on
   bool passed = false;           // WorkerEnd::pass() has moved on behind its request
   std::array<std::byte, ipc::kBlockReferenceBytes> reference{};
+  enum class InBatch : std::uint8_t { no, followed, last } in_batch = InBatch::no;  // the last one's answer gives all records back
 };
 
 }  // namespace samovar::python

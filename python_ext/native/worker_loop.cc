@@ -1,5 +1,6 @@
 #include "python_ext/native/worker_loop.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -19,6 +20,7 @@ WorkerLoop::WorkerLoop(ipc::WorkerEnd& end, std::uint32_t worker, std::uint32_t 
     : end_(end),
       worker_(worker),
       methods_(std::move(methods)),
+      has_batches_(std::ranges::any_of(methods_, &Method::takes_batches)),
       ctx_names_(Ref::steal(Py_BuildValue("(N)", PyUnicode_InternFromString("ctx")))),
       thread_(PyThreadState_Get()),
       interpreter_(PyThreadState_GetInterpreter(thread_)),
@@ -27,7 +29,8 @@ WorkerLoop::WorkerLoop(ipc::WorkerEnd& end, std::uint32_t worker, std::uint32_t 
       contexts_(reinterpret_cast<PyTypeObject*>(state.context_type)),
       reader_(end, tensors_),
       responder_(end, describe, tensors_),
-      running_(views_) {}
+      running_(views_),
+      batch_(end, worker, views_, contexts_, reader_, responder_, tensors_.blocks, ctx_names_) {}
 
 LoopEnd WorkerLoop::run() {
   while (!end_.stopping()) {
@@ -82,6 +85,10 @@ void WorkerLoop::yield_to_others() {
 
 // GIL: held.
 void WorkerLoop::serve(const ipc::Request& request) {
+  if (has_batches_ && request.method != ipc::kPingMethod && request.method <= methods_.size()) {
+    const Method& method = methods_[request.method - 1u];
+    if (method.takes_batches()) return serve_batch(request, method);
+  }
   running_.begin(request);
   const bool expired = request.deadline_ns != 0 && ipc::has_passed(request.deadline_ns);
   const bool wanted = end_.start(request);
@@ -103,6 +110,32 @@ void WorkerLoop::serve(const ipc::Request& request) {
   if (is_forked_child()) [[unlikely]] end_forked_child();
   if (!result) return responder_.fail_with_exception(running_, running_.failure_code);
   responder_.answer(running_, std::move(result));
+}
+
+// GIL: held; released while the host has not sent all of the batch.
+void WorkerLoop::serve_batch(const ipc::Request& first, const Method& method) {
+  batch_.begin(method);
+  batch_.add(first);
+  ipc::Request request = first;
+  while ((request.flags & ipc::kRequestBatched) != 0) {
+    if (!await_next(request)) return;  // the process ends: run() sees why
+    if (request.method != first.method) break;
+    batch_.add(request);
+  }
+  batch_.run();
+}
+
+// The next request, which has been announced. False: the host wants the worker to end, or has published what is no request.
+bool WorkerLoop::await_next(ipc::Request& out) {
+  for (;;) {
+    const ipc::Peek peek = end_.peek(out);
+    if (peek != ipc::Peek::empty) return peek == ipc::Peek::record;
+    if (end_.stopping()) return false;
+    if (end_.spin([this] { return alone(); })) continue;
+    PyThreadState* thread = PyEval_SaveThread();
+    end_.park();  // the host's thread does not run just now
+    PyEval_RestoreThread(thread);
+  }
 }
 
 // GIL: held; the handler may drop it. Null with an exception; `failure_code` then says whose fault it is.

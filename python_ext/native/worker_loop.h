@@ -15,6 +15,7 @@
 #include "ipc/channel.h"
 #include "python_ext/native/argument_view.h"
 #include "python_ext/native/arguments.h"
+#include "python_ext/native/batch_run.h"
 #include "python_ext/native/context.h"
 #include "python_ext/native/host_link.h"
 #include "python_ext/native/method.h"
@@ -46,12 +47,15 @@ class WorkerLoop {
   bool alone() const;
 
   void serve(const ipc::Request& request);
+  void serve_batch(const ipc::Request& first, const Method& method);
+  bool await_next(ipc::Request& out);
   Ref call(RunningCall& call);
 
   // Constant after construction.
   ipc::WorkerEnd& end_;
   std::uint32_t worker_;
   std::vector<Method> methods_;
+  const bool has_batches_;
   Ref ctx_names_;  // ("ctx",)
   PyThreadState* thread_;
   PyInterpreterState* interpreter_;
@@ -64,6 +68,7 @@ class WorkerLoop {
   ArgumentReader reader_;
   Responder responder_;
   RunningCall running_;
+  BatchRun batch_;
   std::vector<PyObject*> with_context_;
 
   std::int64_t held_since_ns_ = 0;  // coarse; while other threads exist

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+
+from samovar import durations
+from samovar.classes import Handler
 
 if TYPE_CHECKING:
     from samovar._native import Schema
@@ -17,6 +20,11 @@ F = TypeVar("F", bound=AnyFunction)
 
 ANY_NUMBER = 2**32 - 1
 SIGNATURE_LENGTH_MAX = 100
+BATCH_MIN = 2
+BATCH_MAX = 1024
+BATCH_DEFAULT = 32
+BATCH_WAIT_DEFAULT = "200us"
+BATCH_WAIT_MAX_NS = durations.NANOSECONDS["h"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,17 @@ class Method:
     """Of the FlatBuffer that it takes."""
 
 
+@dataclass(frozen=True)
+class Batch:
+    """How a method takes several calls at once. The defaults say: it does not."""
+
+    size_max: int = 1
+    wait_ns: int = 0
+
+
+ONE_AT_A_TIME = Batch()
+
+
 class Hooks:
     """Functions without arguments, in the order of their registration."""
 
@@ -60,10 +79,10 @@ class Hooks:
         self.name = name
         self._functions: dict[str, AnyFunction] = {}
 
-    def add(self, function: AnyFunction) -> None:
+    def add(self, function: AnyFunction, place: str = "") -> None:
         if not callable(function):
             raise TypeError(f"@samovar.{self.name} needs a function, not {type(function).__name__}")
-        self._functions[place_of(function)] = function  # a module that is executed twice has each hook once
+        self._functions[place or place_of(function)] = function  # a module that is executed twice has each hook once
 
     def __iter__(self) -> Iterator[AnyFunction]:
         return iter(list(self._functions.values()))
@@ -74,25 +93,38 @@ class Registry:
 
     def __init__(self) -> None:
         self._methods: dict[str, Method] = {}
+        self._handlers: dict[str, Handler] = {}
         self.preload = Hooks("preload")
         self.before_fork = Hooks("before_fork")
         self.after_fork = Hooks("after_fork")
+        self.teardown = Hooks("teardown")
 
     def add_method(
-        self, function: AnyFunction, name: str, *, tensors: Tensors = "numpy", schema: Schema | None = None
+        self,
+        function: AnyFunction,
+        name: str,
+        batch: Batch = ONE_AT_A_TIME,
+        *,
+        tensors: Tensors = "numpy",
+        schema: Schema | None = None,
     ) -> None:
         check_method(function, name)
         check_tensors(function, tensors)
         check_schema(function, schema)
+        limits = limits_of(function)
+        if batch.size_max > 1:
+            limits = limits_of_batch(function, limits)
         added = Method(
             name,
             function,
             wants_ctx(function),
             place_of(function),
-            limits_of(function),
+            limits,
+            asynchronous=inspect.iscoroutinefunction(function),
+            batch_max=batch.size_max,
+            batch_wait_ns=batch.wait_ns,
             tensors=tensors,
             schema=schema,
-            asynchronous=inspect.iscoroutinefunction(function),
         )
         known = self._methods.get(name)
         # A module may be executed twice (by `python -m` and by an import): the same place is the same method.
@@ -103,9 +135,26 @@ class Registry:
             )
         self._methods[name] = added
 
+    def add_class(self, handler: Handler, name: str, batch: Batch, **how: Any) -> None:
+        """`how`: as add_method() takes it."""
+        self.add_method(handler.shape(), name, batch, **how)
+        self._handlers[name] = handler
+        # By the name: classes may inherit what they do from one place.
+        self.preload.add(handler.hook(handler.set_up, "setup"), name)
+        self.after_fork.add(handler.hook(handler.after_fork, "after_fork"), name)
+        self.teardown.add(handler.hook(handler.tear_down, "teardown"), name)
+
     @property
     def methods(self) -> list[Method]:
-        return list(self._methods.values())
+        """Requires, where classes are among them: the preload hooks have run."""
+        return [
+            replace(method, function=self._handlers[name].function()) if name in self._handlers else method
+            for name, method in self._methods.items()
+        ]
+
+    @property
+    def has_methods(self) -> bool:
+        return bool(self._methods)
 
 
 registry = Registry()
@@ -114,11 +163,34 @@ registry = Registry()
 @overload
 def method(function: F, /) -> F: ...
 @overload
-def method(name: str | None = None, *, tensors: Tensors = "numpy", schema: Schema | None = None) -> Callable[[F], F]: ...
-def method(name: Any = None, *, tensors: Tensors = "numpy", schema: Schema | None = None) -> Any:
+def method(
+    name: str | None = None,
+    *,
+    batch: bool = False,
+    max_batch: int | None = None,
+    max_wait: str | float | None = None,
+    tensors: Tensors = "numpy",
+    schema: Schema | None = None,
+) -> Callable[[F], F]: ...
+def method(
+    name: Any = None,
+    *,
+    batch: Any = False,
+    max_batch: int | None = None,
+    max_wait: str | float | None = None,
+    tensors: Tensors = "numpy",
+    schema: Schema | None = None,
+) -> Any:
     """Let the host call a function by its name, or by the name given: @samovar.method, @samovar.method("name").
 
     The function stays as it is. If it declares a parameter `ctx`, it gets a samovar.Context there.
+
+    With batch=True it is called with a list of arguments, one for each of 1 to `max_batch` calls (32; at most 1024), and
+    returns a list with a result for each, in their order. The argument of a call stands there as it is, several as a tuple,
+    none as None. An exception in the list returned is the failure of its call alone; one that is raised, or a list of
+    another length, is that of all. The host forms the batches: calls wait for a worker, and for at most `max_wait` ("200us";
+    a duration, or seconds as a number; 0: not at all) for others. `ctx` tells of the batch: `deadline` is the earliest,
+    cancelled() is true once nobody waits for any of its calls, `call_id` that of the first.
 
     `tensors`: what it gets for each tensor of its arguments. "numpy": a read-only NumPy array over the same memory, or a
     samovar.Tensor where NumPy is not installed or has no such dtype. None: the samovar.Tensor. A function is called with
@@ -126,17 +198,48 @@ def method(name: Any = None, *, tensors: Tensors = "numpy", schema: Schema | Non
 
     `schema`, of samovar.schema(): its argument is a FlatBuffer, and it gets a view of it that has been verified. Without a
     schema it gets the bytes of a FlatBuffer.
-    """
-    if name is not None and not isinstance(name, str):
-        registry.add_method(name, getattr(name, "__name__", ""))
-        return name
 
-    def register(function: F) -> F:
-        label = name if name is not None else getattr(function, "__name__", "")
-        registry.add_method(function, label, tensors=tensors, schema=schema)
+    Of a class there is one instance in each worker process. `setup()` is called where preload hooks run, `handle(x)` for
+    each call, or, where the class has it, `handle_batch(items)` for each batch (which needs no batch=True), `after_fork()`
+    where those hooks run, `teardown()` when the worker ends because it is asked to. Only one of the two is required.
+    """
+
+    def register(function: Any, name: str | None) -> Any:
+        called = name if name is not None else getattr(function, "__name__", "")
+        if isinstance(function, type):
+            handler = Handler(function)
+            if batch is True and not handler.takes_batches:
+                raise TypeError(f"{function.__qualname__} takes batches by `handle_batch(self, items)`, which it lacks")
+            rule = batch_rule(batch or handler.takes_batches, max_batch, max_wait)
+            registry.add_class(handler, called, rule, tensors=tensors, schema=schema)
+        else:
+            rule = batch_rule(batch, max_batch, max_wait)
+            registry.add_method(function, called, rule, tensors=tensors, schema=schema)
         return function
 
-    return register
+    batch_rule(batch or max_batch is not None or max_wait is not None, max_batch, max_wait)  # what is wrong is told here
+    if name is not None and not isinstance(name, str):
+        return register(name, None)
+    return lambda function: register(function, name)
+
+
+def batch_rule(batch: object, max_batch: object, max_wait: str | float | None) -> Batch:
+    if not isinstance(batch, bool):
+        raise TypeError(f"batch is True or False, not {batch!r}")
+    if not batch:
+        for option, value in (("max_batch", max_batch), ("max_wait", max_wait)):
+            if value is not None:
+                raise TypeError(f"{option} is for methods that take several calls at once: say batch=True, too")
+        return ONE_AT_A_TIME
+    size = BATCH_DEFAULT if max_batch is None else max_batch
+    if isinstance(size, bool) or not isinstance(size, int):
+        raise TypeError(f"max_batch is a number of calls, not {type(size).__name__}")
+    if not BATCH_MIN <= size <= BATCH_MAX:
+        raise ValueError(f"max_batch is from {BATCH_MIN} to {BATCH_MAX} calls, not {size}")
+    wait_ns = durations.nanoseconds(BATCH_WAIT_DEFAULT if max_wait is None else max_wait, "max_wait")
+    if wait_ns > BATCH_WAIT_MAX_NS:
+        raise ValueError(f"max_wait is at most an hour, not {max_wait!r}: a call waits so long for others")
+    return Batch(size, wait_ns)
 
 
 def preload(function: F) -> F:
@@ -224,6 +327,18 @@ def limits_of(function: AnyFunction) -> Limits:
             allowed += 1
             required += parameter.default is parameter.empty
     return Limits(required, allowed, keyword, shown(signature))
+
+
+def limits_of_batch(function: AnyFunction, limits: Limits) -> Limits:
+    """What each call of a batch can have: the function itself is given their list."""
+    if inspect.isgeneratorfunction(function):
+        raise TypeError(f"{place_of(function)}: a generator cannot take batches; return a list with a result for each call")
+    if limits.keyword or not limits.positional_min <= 1 <= limits.positional_max:
+        raise TypeError(
+            f"{place_of(function)} must take one argument, the list of what its calls were given (and `ctx`, if it likes): "
+            f"def {getattr(function, '__name__', 'method')}(items)"
+        )
+    return Limits(signature=limits.signature)
 
 
 def shown(signature: inspect.Signature) -> str:

@@ -11,6 +11,7 @@ import enum
 import faulthandler
 import importlib.machinery
 import io
+import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -92,7 +93,7 @@ def load(module: str) -> Failure | None:
         return (f"cannot load the module {module!r}", *failures.describe(error))
     if failure := run_hooks(registry.preload, module):
         return failure
-    if not registry.methods:
+    if not registry.has_methods:
         advice = "put @samovar.method above each function that the host may call"
         return (f"{module!r} has no methods: {advice}", "", "", "")
     if has_event_loop():
@@ -118,6 +119,13 @@ def run_hooks(hooks: Hooks, module: str) -> Failure | None:
 
 
 def serve(link: HostLink) -> int:
+    status = serve_calls(link)
+    if status == Exit.STOPPED:
+        tear_down()
+    return status
+
+
+def serve_calls(link: HostLink) -> int:
     if not has_event_loop():
         return link.serve(registry.methods, failures.describe)
     from samovar import aio
@@ -128,6 +136,15 @@ def serve(link: HostLink) -> int:
         f"samovar: worker {link.worker} found what is no request in its lane; the host has a bug. The worker ends.",
         Exit.BROKEN_LANE,
     )
+
+
+def tear_down() -> None:
+    """In the reverse order of the set-ups. What fails is told and does not keep the others from it."""
+    for hook in reversed(list(registry.teardown)):
+        try:
+            hook()
+        except BaseException:
+            logging.getLogger("samovar").exception("%s failed", hook.__qualname__)
 
 
 def name_process(name: str) -> None:
