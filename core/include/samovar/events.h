@@ -17,7 +17,7 @@ enum class EventKind : std::uint8_t {
   worker_started,    // a process was spawned; pid
   worker_ready,      // it has answered its ping; pid, took: since its spawn
   worker_failed,     // it ended, or was ended, before it was ready; message has the reason, details the traceback or last output
-  worker_suspected,  // it does not do what it should: state says what (overdue, wedged, stopped), took: for how long, method
+  worker_suspected,  // it does not do what it should: state says what (overdue, wedged, stopped, blocked), took: for how long, method
   worker_recovered,  // a suspected worker goes on; state: what it was
   worker_killed,     // the pool has ended it; state: why (overdue, wedged, stopped, broken), details: the Python stacks of its threads
   worker_lost,       // it ended without being asked; message says how, details has its last output
