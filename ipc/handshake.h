@@ -42,6 +42,7 @@ struct Hello {
   std::int64_t probe_after_ns = 0;
   std::uint8_t log_level = 0;  // samovar::LogLevel
   std::int32_t memory_node = -1;  // kAnyNode, or the NUMA node that the worker's memory shall come from
+  std::uint32_t stream_window = 64;  // chunks of a stream before the first credit
 };
 
 struct Method {

@@ -40,6 +40,7 @@ enum RequestFlag : std::uint8_t {
   kRequestRevocable = 2,  // lies behind others: the host may take it back, so the worker's start is fenced
   kRequestInArena = 4,    // the payload is a BlockReference into the request arena
   kRequestMayWait = 8,    // a result that finds the response arena full waits until the deadline
+  kRequestStream = 16,    // the answer is to be a stream; without it, is not
 };
 
 enum ResponseFlag : std::uint16_t {
