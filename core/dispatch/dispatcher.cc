@@ -113,6 +113,11 @@ std::size_t Dispatcher::run_ready() noexcept {
   std::size_t ran = 0;
   while (Call* call = here.rest) {
     here.rest = call->next_ready;
+    if (call->stream) {
+      tell_stream(*call);
+      ++ran;
+      continue;
+    }
     while (!call->stop_armed.load(std::memory_order_acquire)) ipc::cpu_pause();
     call->on_stop.reset();
     ++ran;
@@ -152,6 +157,7 @@ void Dispatcher::attend() {
     demand_ = duty_.demand();
   }
   if ((attention & kAbandoned) != 0) duty_.sweep();
+  if ((attention & kCredit) != 0) duty_.send_notes();
   if ((attention & kLookAgain) != 0 && armed_.load(std::memory_order_relaxed)) {
     duty_.announce_asleep(true);
     ipc::store_load_fence();  // FENCE: pairs with the one in WorkerEnd::finish(); the turn that follows is the look.

@@ -13,6 +13,13 @@ constexpr std::uint32_t kTimersEvery = 64;  // turns between looks at the clock,
 constexpr std::uint32_t kSampleEvery = 16;  // calls of a worker between two that are timed, for prefetch by time
 constexpr std::int64_t kStuckNs = 50'000;   // a worker without progress for so long loses what it has not begun
 constexpr std::int64_t kLookAgainNs = 1'000'000;
+constexpr int kChunkTimeoutLooks = 8;       // at a stream within its chunk_timeout: nobody tells when the wait for a chunk begins
+
+// When to look whether it has waited too long.
+std::int64_t look_at_ns(const Call& call, std::int64_t now_ns) {
+  if (!call.stream || call.stream->chunk_timeout_ns == ipc::kNever) return call.deadline_ns;
+  return std::min(call.deadline_ns, now_ns + std::max(call.stream->chunk_timeout_ns / kChunkTimeoutLooks, kLookAgainNs));
+}
 
 }  // namespace
 
@@ -46,6 +53,7 @@ std::size_t DutyCycle::run() {
     if (!slots_[i].journal.empty()) moved += take_responses(static_cast<int>(i));
     if (!slots_[i].escaped.empty() && !slots_[i].broken) take_releases(static_cast<int>(i), slots_[i]);
   }
+  if (notes_due_) [[unlikely]] send_notes();
   moved += send_pending();
   if (++turns_ % kTimersEvery == 0) run_timers();
   return moved;
@@ -129,7 +137,8 @@ bool DutyCycle::send(int index, Call& call) {
                       .flags = static_cast<std::uint8_t>((timed ? ipc::kRequestTimed : 0) |
                                                          (slot.journal.empty() ? 0 : ipc::kRequestRevocable) |
                                                          (call.block ? ipc::kRequestInArena : 0) |
-                                                         (call.may_wait ? ipc::kRequestMayWait : 0)),
+                                                         (call.may_wait ? ipc::kRequestMayWait : 0) |
+                                                         (call.stream ? ipc::kRequestStream : 0)),
                       .payload = payload},
                      message);
   const std::uint64_t position = slot.channel->requests.publish();
@@ -160,22 +169,31 @@ void DutyCycle::give_up_at_deadline(Call& call, bool sent) {
   counters_.timed_out_by_dispatcher.add();
   call_events_.timed_out(call.method);
   call.timed_out = true;
-  give_up(call, deadline_exceeded(methods_.now().name(call.method), sent));
+  give_up(call, waited_too_long(call, methods_.now().name(call.method), sent));
 }
 
 void DutyCycle::complete(Call& call) {
-  if (call.asynchronous) {
-    counters_.asynchronous.subtract();
+  if (call.asynchronous) counters_.asynchronous.subtract();
+  if (call.asynchronous && !call.stream) {
     call.finish();
     outbox_.add_ready(call);
   } else {
-    switch (call.finish()) {
-      case Call::Sleeper::none: break;
-      case Call::Sleeper::futex: outbox_.wake.push_back(&call); break;
-      case Call::Sleeper::epoll: outbox_.signals |= kRing; break;
-    }
+    wake(call, call.finish());
   }
   release(call);
+}
+
+// Requires: a reference of the caller's.
+void DutyCycle::wake(Call& call, Call::Sleeper sleeper) {
+  switch (sleeper) {
+    case Call::Sleeper::none: break;
+    case Call::Sleeper::futex: outbox_.wake.push_back(&call); break;
+    case Call::Sleeper::epoll: outbox_.signals |= kRing; break;
+    case Call::Sleeper::poll:
+      call.add_reference();  // the ready list's
+      outbox_.add_ready(call);
+      break;
+  }
 }
 
 void DutyCycle::release(Call& call) {
@@ -218,7 +236,7 @@ void DutyCycle::watch_deadline(Call& call) {
   call.due_next = due_first_;
   if (due_first_) due_first_->due_previous = &call;
   due_first_ = &call;
-  earliest_due_ns_ = std::min(earliest_due_ns_, call.deadline_ns);
+  earliest_due_ns_ = std::min(earliest_due_ns_, look_at_ns(call, ipc::now_ns()));
 }
 
 void DutyCycle::forget_deadline(Call& call) {
@@ -248,8 +266,8 @@ void DutyCycle::expire(std::int64_t now_ns) {
   earliest_due_ns_ = ipc::kNever;
   for (Call* call = due_first_; call;) {
     Call* next = call->due_next;
-    if (call->deadline_ns > now_ns) {
-      earliest_due_ns_ = std::min(earliest_due_ns_, call->deadline_ns);
+    if (call->due_ns() > now_ns) {
+      earliest_due_ns_ = std::min(earliest_due_ns_, look_at_ns(*call, now_ns));
     } else if (call->claim()) {
       call->add_reference();  // of queue or journal, until sweep() or the response; complete() drops one
       give_up_at_deadline(*call, call->attempts > 0);
@@ -271,6 +289,7 @@ void DutyCycle::sweep() {
     for (std::uint64_t number = slot.journal.resolved(); number != slot.journal.sent(); ++number) {
       Journal::Entry& entry = slot.journal.at(number);
       if (!entry.call || !entry.call->is_done()) continue;
+      if (entry.call->stream && !entry.cancelled) notes_due_ = true;
       if (!entry.revoked) {
         entry.revoked = true;
         slot.channel->requests.revoke(entry.lane_position);

@@ -146,6 +146,9 @@ class DutyCycle {
   // Drops the calls in the queue that have their outcome, and revokes those in lanes.
   void sweep();
 
+  // Tells workers of credit for their streams, and of streams that nobody waits for any more. Looks at all calls in lanes.
+  void send_notes();
+
   // Tells all workers whether the host is about to sleep, so that they ring. A fence and a last turn must follow.
   void announce_asleep(bool asleep);
   bool announced_asleep() const { return asleep_; }
@@ -167,6 +170,7 @@ class DutyCycle {
     bool broken = false;       // it broke the protocol; it is about to be killed
     bool retiring = false;     // gets no more calls
     bool drained = false;      // and has been told of in the outbox
+    bool crowded = false;      // it sent chunks, of which any number may fill its lane
     bool touched = false;      // published or consumed since the last look at its `asleep`
     std::int64_t mean_service_ns = 0;
     std::uint32_t sampled = 0;
@@ -182,6 +186,9 @@ class DutyCycle {
 
   std::size_t take_responses(int index);
   bool take_response(int index, Slot& slot);  // false: the worker broke the protocol
+  bool take_chunk(int index, Slot& slot, Journal::Entry* entry);  // likewise
+  const char* accept_chunk(Slot& slot, const Journal::Entry& entry, ipc::Response& response);
+  bool send_note(Slot& slot, const ipc::Note& note);  // false: the lane is full
   const char* accept(Slot& slot, const Journal::Entry& entry, ipc::Response& response);  // what is wrong with it, or null
   void settle_blocks(Slot& slot, Call& call, const ipc::Response& response, bool claimed);
   void take_releases(int index, Slot& slot);
@@ -199,6 +206,7 @@ class DutyCycle {
   void give_up(Call& call, Error error);    // requires: claimed
   void give_up_at_deadline(Call& call, bool sent);  // likewise
   void complete(Call& call);              // requires: claimed, outcome written
+  void wake(Call& call, Call::Sleeper sleeper);
   void release(Call& call);               // drops the dispatcher's reference
   void drop_done(Call& call);                       // from the queue
   void tell_if_unanswered(Journal::Entry& entry);   // requires: its call has begun, and has its outcome
@@ -228,6 +236,7 @@ class DutyCycle {
   bool asleep_ = false;
   const bool follows_load_;         // the supervisor wants to know when calls wait
   bool tells_waiting_;
+  bool notes_due_ = false;          // some worker has to be told something
   std::uint32_t turns_ = 0;
 
   std::shared_ptr<const Error> barred_;

@@ -21,6 +21,7 @@ class Journal {
     bool revocable = false;  // it was sent behind others
     bool revoked = false;
     bool told = false;  // to the breakers: that its deadline passed while it ran
+    bool cancelled = false;  // a note has told the worker that nobody waits
     bool answered = false;  // before one that lies in front of it
   };
 
@@ -31,7 +32,7 @@ class Journal {
   bool full() const { return sent_ - resolved_ == entries_.size(); }
 
   void push(Call& call, std::uint64_t lane_position) {
-    at(sent_) = {.call = &call, .call_id = call.ticket, .lane_position = lane_position, .revocable = !empty(), .revoked = false, .told = false, .answered = false};
+    at(sent_) = {.call = &call, .call_id = call.ticket, .lane_position = lane_position, .revocable = !empty(), .revoked = false, .told = false, .cancelled = false, .answered = false};
     ++sent_;
   }
   Entry& front() { return at(resolved_); }

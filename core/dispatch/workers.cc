@@ -97,7 +97,8 @@ void DutyCycle::lose(int index, Journal::Entry& entry, const Death& death, bool 
     release(call);
     return;
   }
-  if (started ? ++call.deaths < options_.max_attempts && call.idempotent : call.requeues++ < options_.requeue_limit) {
+  const bool has_told = call.stream && call.stream->came > 0;  // part of it: it cannot be begun again
+  if (started ? ++call.deaths < options_.max_attempts && call.idempotent && !has_told : call.requeues++ < options_.requeue_limit) {
     call.to_queued();
     queue_.requeue(call);
     counters_.requeued.add();

@@ -2,6 +2,7 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <utility>
@@ -14,6 +15,7 @@ namespace samovar::core {
 namespace {
 
 constexpr std::int64_t kLookNs = 20'000'000;        // whether the call has been cancelled: nobody tells
+constexpr std::int64_t kStreamLookNs = 1'000'000;   // whether chunks of its stream have been taken: likewise
 constexpr std::int64_t kEndNs = 1'000'000'000;      // a process's time to end after its answer
 
 Options for_one_call(Options options) {
@@ -92,10 +94,12 @@ class OneShots::Run {
     call.add_reference();  // to look at it below
     duty_.enter(call);
     while (!call.is_done() && !owner_.stopping_.load()) {
-      const bool ended = wait(life_.channel->eventfd(), call.deadline_ns);
+      const bool ended = wait(life_.channel->eventfd(), call.stream ? ipc::in(kStreamLookNs) : call.deadline_ns);
+      if (call.stream) duty_.send_notes();
       duty_.run();
       duty_.run_timers();
       if (!duty_.outbox().violations.empty()) life_.process.signal_group(SIGKILL);
+      if (call.stream) pass_on();
       if (ended) break;
     }
     if (owner_.stopping_.load()) duty_.fail_all(pool_stopped());
@@ -107,6 +111,15 @@ class OneShots::Run {
     }
     call.drop_reference();
     tell(asynchronous);
+  }
+
+  // Chunks to who waits for them. There will be more: the eventfd, which is readable now, has to tell of those.
+  void pass_on() {
+    std::uint64_t rings;
+    (void)!read(life_.channel->eventfd(), &rings, sizeof rings);
+    duty_.run();  // what came before that
+    duty_.outbox().violations.clear();
+    owner_.ends_.deliver(duty_.outbox());
   }
 
   void tell(bool asynchronous) {

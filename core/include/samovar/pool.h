@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -24,6 +25,7 @@
 #include <samovar/reply.h>
 #include <samovar/request.h>
 #include <samovar/stats.h>
+#include <samovar/stream.h>
 
 namespace samovar {
 
@@ -51,6 +53,15 @@ class SAMOVAR_API Pool {
   // queue_full, resource_exhausted, pool_stopped.
   [[nodiscard]] Result<void> submit(std::string_view method, const Payload& payload, Callback done,
                                     const CallOptions& options = {});
+
+  // Begins a stream: a method that yields its results. Copies the payload, but for a loan's. stream.h says what holds. Fails as
+  // submit(), and with invalid_payload where the method is no stream; call() and submit() of one that is fail likewise.
+  Result<Stream> stream(std::string_view method, const Payload& payload = {}, const CallOptions& options = {});
+
+  // The same by callbacks, inside poll() and nowhere else: `on_chunk` for each chunk, in order, then `on_end` once, with what the method
+  // has returned or the error that has ended the stream. The worker gets credit for a chunk when `on_chunk` has returned. Neither may throw.
+  [[nodiscard]] Result<void> submit_stream(std::string_view method, const Payload& payload, std::function<void(Reply)> on_chunk,
+                                           Callback on_end, const CallOptions& options = {});
 
   // A block of `bytes` in shared memory, to be written in place and sent without a copy. Blocks up to `wait` while the arena
   // is full. Fails: resource_exhausted (with the sizes), payload_too_large (for the whole arena).

@@ -18,4 +18,5 @@
 #include <samovar/reply.h>
 #include <samovar/request.h>
 #include <samovar/stats.h>
+#include <samovar/stream.h>
 #include <samovar/value.h>

@@ -1,0 +1,99 @@
+// The duty cycle's part for streams: chunks in, credit out, and the word that nobody waits any more.
+#include <algorithm>
+#include <cstring>
+
+#include "core/dispatch/duty_cycle.h"
+#include "core/errors.h"
+
+namespace samovar::core {
+
+// Requires: the lane's record says that it is a part of an answer.
+bool DutyCycle::take_chunk(int index, Slot& slot, Journal::Entry* entry) {
+  ipc::LaneReader& lane = slot.channel->responses;
+  if (!entry || !entry->call || !entry->call->stream) {
+    violate(index, "it sent a part of an answer, or a question, in a call that has none");
+    return false;
+  }
+  Call& call = *entry->call;
+  Call* const chunk = call.is_done() ? nullptr : call.acquire_chunk();
+  if (!chunk) scratch_.resize(lane.size());
+  std::byte* copy = chunk ? chunk->reply_buffer.reserve(lane.size()) : scratch_.data();
+  std::memcpy(copy, lane.message(), lane.size());
+  ipc::Response response;
+  const char* wrong = ipc::read_response({copy, lane.size()}, response) ? accept_chunk(slot, *entry, response) : "it sent what is no response";
+  if (wrong) {
+    if (chunk) chunk->drop_reference();
+    violate(index, wrong);
+    return false;
+  }
+  lane.pop();
+  ++call.stream->came;
+  slot.crowded = true;
+  const bool in_arena = (response.flags & ipc::kResponseInArena) != 0;
+  const auto offset = in_arena ? static_cast<std::uint64_t>(response.payload.data() - slot.channel->response_arena().data()) : 0;
+  if (!chunk) {  // late, or no memory for it
+    if (in_arena) slot.channel->release_block(offset);
+    if (call.claim()) {
+      call.add_reference();  // the journal's, until the response or the death
+      Error error = no_calls();
+      error.context.started = true;
+      give_up(call, std::move(error));
+      notes_due_ = true;
+    }
+    return true;
+  }
+  chunk->response = response;
+  if (in_arena) {
+    chunk->reply_channel = slot.channel;
+    chunk->reply_offset = offset;
+  }
+  call.push_chunk(*chunk);
+  wake(call, call.announce_news());
+  return true;
+}
+
+// Whether `response` can be a chunk of the stream in `entry`; then its payload is where it lies. Null, or what is wrong.
+const char* DutyCycle::accept_chunk(Slot& slot, const Journal::Entry& entry, ipc::Response& response) {
+  const CallStream& stream = *entry.call->stream;
+  if (response.call_id != entry.call_id || response.status != ipc::Status::chunk) return "it answered a call that it was not asked";
+  if (stream.came >= stream.granted) return "it sent more chunks than it has credit for";
+  if (response.flags == 0) return nullptr;
+  if (response.flags != ipc::kResponseInArena) return "its chunk has flags that cannot be";
+  const std::optional<ipc::BlockReference> block = ipc::read_block_reference(response.payload);
+  const auto bytes = block ? ipc::block_at(slot.channel->response_arena(), *block) : std::nullopt;
+  if (!bytes || block->offset % ipc::kPageBytes != 0) return "its chunk lies outside its arena";
+  response.payload = *bytes;
+  return nullptr;
+}
+
+void DutyCycle::send_notes() {
+  notes_due_ = false;
+  for (Slot& slot : slots()) {
+    if (!slot.channel || slot.broken) continue;
+    for (std::uint64_t number = slot.journal.resolved(); number != slot.journal.sent(); ++number) {
+      Journal::Entry& entry = slot.journal.at(number);
+      if (!entry.call || !entry.call->stream) continue;
+      CallStream& stream = *entry.call->stream;
+      bool told = true;
+      if (entry.call->is_done()) {
+        // Whether it has begun, too: one that has not reads this when it begins, should it not see that it was revoked.
+        if (!entry.cancelled) told = entry.cancelled = send_note(slot, {.call_id = entry.call_id, .topic = ipc::Topic::cancel, .payload = {}});
+      } else if (const std::uint64_t credit = stream.credit_due()) {
+        told = send_note(slot, {.call_id = entry.call_id, .number = credit, .topic = ipc::Topic::credit, .payload = {}});
+        if (told) stream.granted = credit;
+      }
+      if (!told) notes_due_ = true;  // the worker reads them before it sleeps
+    }
+  }
+}
+
+bool DutyCycle::send_note(Slot& slot, const ipc::Note& note) {
+  std::byte* out = slot.channel->notes.try_claim(ipc::message_bytes(static_cast<std::uint32_t>(note.payload.size())));
+  if (!out) return false;
+  ipc::write_note(note, out);
+  slot.channel->notes.publish();
+  slot.touched = true;
+  return true;
+}
+
+}  // namespace samovar::core
