@@ -8,6 +8,12 @@
 #include "ipc/clock.h"
 
 namespace samovar::python {
+namespace {
+
+// How long a chunk waits for room in the arena, before the stream looks whether it has been cancelled: that rings nobody who waits so.
+constexpr std::int64_t kLookNs = 5'000'000;
+
+}  // namespace
 
 // GIL: held; released while the lane is full.
 void Responder::answer(RunningCall& call, Ref result) {
@@ -44,10 +50,13 @@ void Responder::answer_large(RunningCall& call, Ref result) {
       private_result_.assign(encoded.bytes.begin(), encoded.bytes.end());
       response.payload = private_result_;
     } else {
-      switch (find_room(call, block)) {
+      const bool may_wait = (call.request.flags & ipc::kRequestMayWait) != 0;
+      const std::int64_t until_ns = !may_wait ? 0 : call.request.deadline_ns != 0 ? call.request.deadline_ns : ipc::kNever;
+      switch (find_room(block, until_ns, "the result of " + call.method->described.name)) {
         case Room::found: break;
         case Room::look_again: continue;
-        case Room::none: return;
+        case Room::none: return fail(call, std::move(no_room_));
+        case Room::ending: return;
       }
       std::memcpy(end_.response_arena().at(block.offset), encoded.bytes.data(), encoded.bytes.size());
       response.flags = ipc::kResponseInArena;
@@ -56,6 +65,39 @@ void Responder::answer_large(RunningCall& call, Ref result) {
     return respond(call, response);
   }
 }
+
+Responder::Sent Responder::send_chunk(const RunningCall& call, PyObject* chunk) {
+  for (;;) {
+    Encoded encoded;
+    if (!encoder_.encode(chunk, encoded)) return Sent::failed;
+    ipc::Response response{.call_id = call.request.call_id, .kind = encoded.kind, .status = ipc::Status::chunk, .payload = encoded.bytes};
+    ipc::BlockReference block{.offset = 0, .size = encoded.bytes.size()};
+    if (block.size > end_.payload_bytes_max()) [[unlikely]] {
+      switch (find_room(block, ipc::in(kLookNs), "a chunk of " + call.method->described.name)) {
+        case Room::found: break;
+        case Room::look_again: return Sent::full;
+        case Room::none: return Sent::failed;
+        case Room::ending: return Sent::ending;
+      }
+      std::memcpy(end_.response_arena().at(block.offset), encoded.bytes.data(), encoded.bytes.size());
+      response.payload = ipc::as_payload(block);
+      response.flags = ipc::kResponseInArena;
+    }
+    const auto size = static_cast<std::uint32_t>(response.payload.size());
+    std::byte* out = end_.try_claim(size);
+    if (out == nullptr) [[unlikely]] {
+      out = claim(size);
+      if (out == nullptr) return Sent::ending;
+      // The GIL was released: another thread may have written, resized or released what is to be sent. A block is ours.
+      if (response.flags == 0) continue;
+    }
+    ipc::write_response(response, out);
+    end_.publish();
+    return Sent::yes;
+  }
+}
+
+void Responder::fail_chunk(RunningCall& call) { PyErr_Occurred() != nullptr ? fail_to_encode(call) : fail(call, std::move(no_room_)); }
 
 // Where `bytes` lie in the request arena, if they are larger than a record and part of the running call's argument.
 std::optional<std::uint64_t> Responder::offset_in_argument(const RunningCall& call, std::span<const std::byte> bytes) const {
@@ -67,42 +109,41 @@ std::optional<std::uint64_t> Responder::offset_in_argument(const RunningCall& ca
   return ipc::read_block_reference(call.request.payload)->offset + static_cast<std::uint64_t>(bytes.data() - argument.data());
 }
 
-// A block of the response arena for block.size bytes. look_again: the GIL was released, the result may have changed; none: the
-// call has been answered with why, or the worker ends. GIL: held; released while the arena is full and the call may wait.
-Responder::Room Responder::find_room(RunningCall& call, ipc::BlockReference& block) {
+// A block of the response arena for block.size bytes, of `what`. look_again: the GIL was released, what is to be sent may have changed;
+// none: no_room_ says why. GIL: held; released while the arena is full, until `until_ns`; 0: not at all.
+Responder::Room Responder::find_room(ipc::BlockReference& block, std::int64_t until_ns, const std::string& what) {
   const ipc::Arena& arena = end_.response_arena();
-  const auto what = [&] { return "the result of " + call.method->described.name + " is " + std::to_string(block.size) + " bytes"; };
+  const auto size = [&] { return what + " is " + std::to_string(block.size) + " bytes"; };
   if (block.size > arena.bytes_total()) {
-    fail(call, {ipc::FailureCode::result_too_large,
+    no_room_ = {ipc::FailureCode::result_too_large,
                 {},
-                what() + ", and the worker's response arena (response_arena_bytes) has " + std::to_string(arena.bytes_total()) +
+                size() + ", and the worker's response arena (response_arena_bytes) has " + std::to_string(arena.bytes_total()) +
                     ": return less, or start the pool with a larger one",
-                {}});
+                {}};
     return Room::none;
   }
   const auto allocated = end_.allocate_block(block.size);
   if (!allocated) {
-    fail(call, {ipc::FailureCode::arena_full, {}, what() + ", and the system has no memory for it: " + allocated.error().to_string(), {}});
+    no_room_ = {ipc::FailureCode::arena_full, {}, size() + ", and the system has no memory for it: " + allocated.error().to_string(), {}};
     return Room::none;
   }
   if (*allocated) {
     block.offset = **allocated;
     return Room::found;
   }
-  const std::int64_t until_ns = call.request.deadline_ns != 0 ? call.request.deadline_ns : ipc::kNever;
-  if ((call.request.flags & ipc::kRequestMayWait) != 0 && !ipc::has_passed(until_ns)) {
+  if (until_ns != 0 && !ipc::has_passed(until_ns)) {
     PyThreadState* thread = PyEval_SaveThread();
     end_.wait_for_release(until_ns);
     PyEval_RestoreThread(thread);
-    return end_.stopping() ? Room::none : Room::look_again;
+    return end_.stopping() ? Room::ending : Room::look_again;
   }
-  fail(call, {ipc::FailureCode::arena_full,
+  no_room_ = {ipc::FailureCode::arena_full,
               {},
-              what() + ", and the worker's response arena is full: of " + std::to_string(arena.bytes_total()) +
+              size() + ", and the worker's response arena is full: of " + std::to_string(arena.bytes_total()) +
                   " bytes (response_arena_bytes) " + std::to_string(arena.bytes_in_use()) +
                   " are in use by replies that the host still holds, and the longest free block has " +
                   std::to_string(arena.longest_free_bytes()) + "; drop replies, raise it, or pass WhenFull::wait",
-              {}});
+              {}};
   return Room::none;
 }
 

@@ -14,18 +14,18 @@ constexpr std::int64_t kSwitchIntervalNs = 5'000'000;
 
 }  // namespace
 
-WorkerLoop::WorkerLoop(ipc::WorkerEnd& end, std::uint32_t worker, std::uint32_t escaped_views_max, std::vector<Method> methods,
-                       PyObject* describe, const ModuleState& state)
+WorkerLoop::WorkerLoop(ipc::WorkerEnd& end, const ipc::Hello& hello, std::vector<Method> methods, PyObject* describe, const ModuleState& state)
     : end_(end),
-      worker_(worker),
+      worker_(hello.worker),
       methods_(std::move(methods)),
       ctx_names_(Ref::steal(Py_BuildValue("(N)", PyUnicode_InternFromString("ctx")))),
       thread_(PyThreadState_Get()),
       interpreter_(PyThreadState_GetInterpreter(thread_)),
-      views_(end, reinterpret_cast<PyTypeObject*>(state.argument_block_type), escaped_views_max),
+      views_(end, reinterpret_cast<PyTypeObject*>(state.argument_block_type), hello.escaped_views_max),
       contexts_(reinterpret_cast<PyTypeObject*>(state.context_type)),
       reader_(end),
       responder_(end, describe),
+      streamer_(end, responder_, contexts_, hello.stream_window),
       running_(views_) {}
 
 LoopEnd WorkerLoop::run() {
@@ -34,6 +34,7 @@ LoopEnd WorkerLoop::run() {
     switch (end_.peek(request)) {
       case ipc::Peek::record:
         serve(request);
+        if (streamer_.broken()) return LoopEnd::broken;
         if (!alone()) yield_to_others();
         break;
       case ipc::Peek::empty:
@@ -97,11 +98,24 @@ void WorkerLoop::serve(const ipc::Request& request) {
   }
 
   running_.method = &methods_[index];
+  const bool streams = running_.method->described.stream;
+  if (streams != ((request.flags & ipc::kRequestStream) != 0)) [[unlikely]] return refuse(running_);
   Ref result = call(running_);
-  if (running_.method->wants_ctx) contexts_.close();
   if (is_forked_child()) [[unlikely]] end_forked_child();
+  if (streams && result) return streamer_.run(running_, std::move(result));
+  if (running_.method->wants_ctx) contexts_.close();
   if (!result) return responder_.fail_with_exception(running_, running_.failure_code);
   responder_.answer(running_, std::move(result));
+}
+
+// Of a method that answers in another way than the host expects. GIL: held; released while the lane is full.
+void WorkerLoop::refuse(RunningCall& call) {
+  const std::string name = '"' + call.method->described.name + '"';
+  responder_.fail(call, {ipc::FailureCode::argument,
+                         "TypeError",
+                         call.method->described.stream ? name + " is a stream: use Pool::stream or Pool::submit_stream"
+                                                       : name + " is not a stream: use Pool::call or Pool::submit",
+                         {}});
 }
 
 // GIL: held; the handler may drop it. Null with an exception; `failure_code` then says whose fault it is.

@@ -21,6 +21,7 @@
 #include "python_ext/native/ref.h"
 #include "python_ext/native/responder.h"
 #include "python_ext/native/running_call.h"
+#include "python_ext/native/stream.h"
 
 namespace samovar::python {
 
@@ -33,8 +34,7 @@ enum class LoopEnd {
 class WorkerLoop {
  public:
   // Requires: `end` lives as long as the process. `describe`: see take_exception().
-  WorkerLoop(ipc::WorkerEnd& end, std::uint32_t worker, std::uint32_t escaped_views_max, std::vector<Method> methods,
-             PyObject* describe, const ModuleState& state);
+  WorkerLoop(ipc::WorkerEnd& end, const ipc::Hello& hello, std::vector<Method> methods, PyObject* describe, const ModuleState& state);
 
   // GIL: held; released while waiting. Blocks until the end.
   LoopEnd run();
@@ -45,6 +45,7 @@ class WorkerLoop {
   bool alone() const;
 
   void serve(const ipc::Request& request);
+  void refuse(RunningCall& call);
   Ref call(RunningCall& call);
 
   // Constant after construction.
@@ -60,6 +61,7 @@ class WorkerLoop {
   ContextSource contexts_;
   ArgumentReader reader_;
   Responder responder_;
+  Streamer streamer_;
   RunningCall running_;
   std::vector<PyObject*> with_context_;
 

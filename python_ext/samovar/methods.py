@@ -70,9 +70,10 @@ class Registry:
         self.before_fork = Hooks("before_fork")
         self.after_fork = Hooks("after_fork")
 
-    def add_method(self, function: AnyFunction, name: str) -> None:
+    def add_method(self, function: AnyFunction, name: str, *, stream: bool = False) -> None:
         check_method(function, name)
-        added = Method(name, function, wants_ctx(function), place_of(function), limits_of(function))
+        stream = stream or inspect.isgeneratorfunction(function)
+        added = Method(name, function, wants_ctx(function), place_of(function), limits_of(function), stream=stream)
         known = self._methods.get(name)
         # A module may be executed twice (by `python -m` and by an import): the same place is the same method.
         if known is not None and known.function is not function and known.place != added.place:
@@ -93,18 +94,21 @@ registry = Registry()
 @overload
 def method(function: F, /) -> F: ...
 @overload
-def method(name: str | None = None) -> Callable[[F], F]: ...
-def method(name: Any = None) -> Any:
+def method(name: str | None = None, *, stream: bool = False) -> Callable[[F], F]: ...
+def method(name: Any = None, *, stream: bool = False) -> Any:
     """Let the host call a function by its name, or by the name given: @samovar.method, @samovar.method("name").
 
     The function stays as it is. If it declares a parameter `ctx`, it gets a samovar.Context there.
+    A generator function is a stream: each item it yields goes to the host as a chunk, at most `stream_window` ahead of who takes
+    them, and what it returns ends the stream. `stream=True` says so of a function that returns an iterator. Where nobody waits for
+    more the generator is closed: GeneratorExit is raised at its yield.
     """
     if name is not None and not isinstance(name, str):
         registry.add_method(name, getattr(name, "__name__", ""))
         return name
 
     def register(function: F) -> F:
-        registry.add_method(function, name if name is not None else getattr(function, "__name__", ""))
+        registry.add_method(function, name if name is not None else getattr(function, "__name__", ""), stream=stream)
         return function
 
     return register
