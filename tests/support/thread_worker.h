@@ -35,6 +35,7 @@ enum class Method : std::uint16_t {
   hold = 4,   // runs until release(), revoked or dead; then as echo
   same = 5,   // the payload itself: where it lies in the request arena, a reference to it
   keep = 6,   // nothing; where the payload lies in the request arena it is viewed on, until the next `keep`
+  stream = 7, // as many chunks as the first four bytes say, each its number; then as echo
 };
 std::vector<ipc::Method> methods();  // in this order
 
@@ -71,6 +72,9 @@ enum class Lie {
   not_its_argument,    // says that its reply lies in an argument in the arena
   keeps_no_argument,   // says that it views an argument in the arena
   unknown_flags,
+  chunk_unasked,       // sends a chunk of a call that is no stream
+  chunk_beyond_credit, // sends one more chunk than it may
+  chunk_outside,       // sends a chunk that ends behind its arena
   releases_unasked,    // releases an argument that it does not have, besides one that it views
 };
 
@@ -80,7 +84,8 @@ class ThreadWorker {
   using OnRun = std::function<void(std::uint64_t call_id, std::span<const std::byte> payload)>;
 
   // Requires: `channel` outlives this and is given to nobody else's WorkerEnd.
-  ThreadWorker(ipc::HostEnd& channel, std::span<const std::byte> request_arena, Fate fate, Lie lie, std::int64_t spin_max_ns, OnRun on_run);
+  ThreadWorker(ipc::HostEnd& channel, std::span<const std::byte> request_arena, Fate fate, Lie lie, std::int64_t spin_max_ns, OnRun on_run,
+               std::uint32_t stream_window = 64);
   ~ThreadWorker();  // kills it
 
   void release() { released_.store(true); }    // lets `hold` return, now and later
@@ -98,11 +103,14 @@ class ThreadWorker {
   bool place(ipc::Response& response);  // in the arena, where it is large; false: it has been killed
   bool dies(Point point) const { return fate_.death == point && number_ == fate_.at; }
   void lie(const ipc::Request& request);
+  bool stream(const ipc::Request& request);  // false: nobody waits any more, or it has been killed
+  bool send_chunk(const ipc::Request& request, std::uint64_t number);
 
   ipc::HostEnd& channel_;
   const Fate fate_;
   const Lie lie_;
   const OnRun on_run_;
+  const std::uint32_t stream_window_;
   std::unique_ptr<ipc::WorkerEnd> end_;
   std::uint64_t number_ = 0;     // of the running request
   std::uint64_t consumed_ = 0;   // what WorkerEnd would publish; for Point::after_consume
@@ -132,7 +140,7 @@ class Fleet {
     bool replace = true;                                            // dead workers
     bool backstop = true;                                           // as the supervisor does
     unsigned cores = 2;
-    core::MethodNumbers numbers{1, 2, 3, 4, 5, 6};  // 0 for a method that the workers lack
+    core::MethodNumbers numbers{1, 2, 3, 4, 5, 6, 7};  // 0 for a method that the workers lack
     ThreadWorker::OnRun on_run;
   };
 
