@@ -160,6 +160,8 @@ detail::MethodTarget Pool::resolve(std::string_view name, std::size_t arguments)
   return {.dispatcher = &dispatcher, .number = *number, .error = {}};
 }
 
+void Pool::expose_function(std::string_view name, detail::HostFunction function) { state_->dispatcher->expose(name, std::move(function)); }
+
 std::size_t Pool::poll() { return state_->dispatcher->poll(); }
 
 int Pool::completion_fd() const { return state_->wake_set->completion_fd(); }

@@ -102,6 +102,7 @@ void CallPool::recycle(Call& call) {
   call.attempts = 0;
   call.requeues = 0;
   call.deaths = 0;
+  call.asks = false;
   call.worker = -1;
   call.timed_out = false;
   if (!push_free(call, call)) settle(-1);

@@ -89,6 +89,7 @@ class alignas(ipc::kCacheLineBytes) Call {
   Call* due_next = nullptr;
   int attempts = 0;  // how often it was sent to a worker
   std::uint32_t requeues = 0;  // how often it moved on from a dead one, not begun
+  bool asks = false;           // its method has called functions of the host
   std::uint32_t deaths = 0;    // how often a worker died while it ran
   detail::Block block;         // where the payload lies, until a worker has done with it; a reply may lie there, too
 

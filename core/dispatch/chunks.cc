@@ -1,6 +1,9 @@
-// The duty cycle's part for streams: chunks in, credit out, and the word that nobody waits any more.
+// The duty cycle's part for calls that say more than their outcome: chunks and questions in; credit, answers, and the word that nobody
+// waits any more, out.
 #include <algorithm>
 #include <cstring>
+#include <iterator>
+#include <utility>
 
 #include "core/dispatch/duty_cycle.h"
 #include "core/errors.h"
@@ -11,7 +14,7 @@ namespace samovar::core {
 bool DutyCycle::take_chunk(int index, Slot& slot, Journal::Entry* entry) {
   ipc::LaneReader& lane = slot.channel->responses;
   if (!entry || !entry->call || !entry->call->stream) {
-    violate(index, "it sent a part of an answer, or a question, in a call that has none");
+    violate(index, "it sent a chunk in a call that is no stream");
     return false;
   }
   Call& call = *entry->call;
@@ -66,21 +69,62 @@ const char* DutyCycle::accept_chunk(Slot& slot, const Journal::Entry& entry, ipc
   return nullptr;
 }
 
+bool DutyCycle::take_question(int index, Slot& slot, Journal::Entry* entry) {
+  ipc::LaneReader& lane = slot.channel->responses;
+  scratch_.resize(lane.size());
+  std::memcpy(scratch_.data(), lane.message(), lane.size());
+  ipc::Response response;
+  const bool fits = entry && entry->call && ipc::read_response(scratch_, response) && response.call_id == entry->call_id &&
+                    response.status == ipc::Status::question && response.flags == 0 && response.kind == ipc::Kind::arguments;
+  if (!fits) {
+    violate(index, "it sent a question that cannot be");
+    return false;
+  }
+  lane.pop();
+  slot.crowded = true;
+  entry->call->asks = true;
+  if (entry->call->is_done()) {
+    notes_due_ = true;  // it is told that nobody waits
+    return true;
+  }
+  outbox_.questions.push_back({.incarnation = slot.incarnation,
+                               .call_id = entry->call_id,
+                               .number = response.number,
+                               .bytes = {response.payload.begin(), response.payload.end()}});
+  return true;
+}
+
+void DutyCycle::send_answers(std::vector<Answer> answers) {
+  std::ranges::move(answers, std::back_inserter(answers_));
+  notes_due_ = true;
+}
+
 void DutyCycle::send_notes() {
   notes_due_ = false;
+  std::erase_if(answers_, [this](const Answer& answer) {
+    const auto slot = std::ranges::find_if(slots(), [&](const Slot& s) { return s.channel && !s.broken && s.incarnation == answer.incarnation; });
+    const Journal::Entry* entry = slot == slots().end() ? nullptr : slot->journal.find(answer.call_id);
+    if (!entry || !entry->call || entry->call->is_done()) return true;
+    return send_note(*slot, {.call_id = answer.call_id,
+                             .number = answer.number,
+                             .kind = answer.failed ? ipc::Kind::bytes : ipc::Kind::value,
+                             .topic = answer.failed ? ipc::Topic::failure : ipc::Topic::reply,
+                             .payload = answer.bytes});
+  });
+  if (!answers_.empty()) notes_due_ = true;
   for (Slot& slot : slots()) {
     if (!slot.channel || slot.broken) continue;
     for (std::uint64_t number = slot.journal.resolved(); number != slot.journal.sent(); ++number) {
       Journal::Entry& entry = slot.journal.at(number);
-      if (!entry.call || !entry.call->stream) continue;
-      CallStream& stream = *entry.call->stream;
+      if (!entry.call || !(entry.call->stream || entry.call->asks)) continue;
+      CallStream* const stream = entry.call->stream.get();
       bool told = true;
       if (entry.call->is_done()) {
         // Whether it has begun, too: one that has not reads this when it begins, should it not see that it was revoked.
         if (!entry.cancelled) told = entry.cancelled = send_note(slot, {.call_id = entry.call_id, .topic = ipc::Topic::cancel, .payload = {}});
-      } else if (const std::uint64_t credit = stream.credit_due()) {
+      } else if (const std::uint64_t credit = stream ? stream->credit_due() : 0) {
         told = send_note(slot, {.call_id = entry.call_id, .number = credit, .topic = ipc::Topic::credit, .payload = {}});
-        if (told) stream.granted = credit;
+        if (told) stream->granted = credit;
       }
       if (!told) notes_due_ = true;  // the worker reads them before it sleeps
     }

@@ -34,6 +34,7 @@
 #include "core/dispatch/duty_cycle.h"
 #include "core/dispatch/method_table.h"
 #include "core/dispatch/pending_queue.h"
+#include "core/dispatch/questions.h"
 #include "core/dispatch/token.h"
 #include "core/dispatch/wake_set.h"
 #include "core/fallback/one_shots.h"
@@ -97,6 +98,8 @@ class Dispatcher final : private Call::Owner, private OneShots::Ends {
   void backstop();
   void look_for_blocks();  // workers may have released some
 
+  void expose(std::string_view name, detail::HostFunction function) { questions_.expose(name, std::move(function)); }
+
   // Once, before the first call: where calls go that the pool cannot run, or all of them.
   void use_one_shots(const Launcher& launcher, Events& events, const Log& log);
   void expire_one_shots();
@@ -136,6 +139,7 @@ class Dispatcher final : private Call::Owner, private OneShots::Ends {
     kReport = 32,    // the supervisor asks what workers have to do
     kBarred = 64,    // barred_ has changed
     kCredit = 128,   // chunks have been taken
+    kAnswers = 256,  // functions of the host have answered
   };
 
   // The ways into the pool.
@@ -223,10 +227,14 @@ class Dispatcher final : private Call::Owner, private OneShots::Ends {
   DutyCycle duty_;             // owned by the holder of the token
   ipc::AdaptiveSpin spin_;     // likewise
 
+  void receive(Answer answer);
+  Questions questions_;
+
   std::unique_ptr<OneShots> one_shots_;  // null: Fallback::none
 
   std::mutex mail_mutex_;
   std::vector<Mail> mail_;                    // guarded by mail_mutex_
+  std::vector<Answer> answers_;               // guarded by mail_mutex_
   std::vector<DutyCycle::Report> reports_;    // guarded by mail_mutex_
   DutyCycle::Demand demand_;                  // guarded by mail_mutex_
   std::shared_ptr<const Error> barred_;       // guarded by mail_mutex_; the latest reason, in force or not

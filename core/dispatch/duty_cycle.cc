@@ -289,7 +289,7 @@ void DutyCycle::sweep() {
     for (std::uint64_t number = slot.journal.resolved(); number != slot.journal.sent(); ++number) {
       Journal::Entry& entry = slot.journal.at(number);
       if (!entry.call || !entry.call->is_done()) continue;
-      if (entry.call->stream && !entry.cancelled) notes_due_ = true;
+      if ((entry.call->stream || entry.call->asks) && !entry.cancelled) notes_due_ = true;
       if (!entry.revoked) {
         entry.revoked = true;
         slot.channel->requests.revoke(entry.lane_position);

@@ -22,6 +22,7 @@
 #include "core/dispatch/method_table.h"
 #include "core/dispatch/pending_queue.h"
 #include "core/dispatch/placement.h"
+#include "core/dispatch/questions.h"
 #include "core/observe/call_events.h"
 #include "core/observe/counters.h"
 #include "ipc/channel.h"
@@ -93,10 +94,11 @@ class DutyCycle {
     std::uint8_t signals = 0;
     std::vector<Violation> violations;
     std::vector<Drained> drained;
+    std::vector<Question> questions;
     std::vector<Call*> stranded;  // waiting calls that no worker will run, with the dispatcher's reference: for OneShots
 
     void add_ready(Call& call);
-    bool empty() const { return wake.empty() && !ready_first && signals == 0 && violations.empty() && drained.empty() && stranded.empty(); }
+    bool empty() const { return wake.empty() && !ready_first && signals == 0 && violations.empty() && drained.empty() && stranded.empty() && questions.empty(); }
   };
 
   DutyCycle(const Options& options, const Methods& methods, PendingQueue& queue, Breakers& breakers, CallEvents& call_events,
@@ -149,6 +151,9 @@ class DutyCycle {
   // Tells workers of credit for their streams, and of streams that nobody waits for any more. Looks at all calls in lanes.
   void send_notes();
 
+  // Writes answers of the host's functions to who has asked, as soon as there is room; where nobody waits any more they are dropped.
+  void send_answers(std::vector<Answer> answers);
+
   // Tells all workers whether the host is about to sleep, so that they ring. A fence and a last turn must follow.
   void announce_asleep(bool asleep);
   bool announced_asleep() const { return asleep_; }
@@ -186,6 +191,7 @@ class DutyCycle {
 
   std::size_t take_responses(int index);
   bool take_response(int index, Slot& slot);  // false: the worker broke the protocol
+  bool take_question(int index, Slot& slot, Journal::Entry* entry);  // likewise
   bool take_chunk(int index, Slot& slot, Journal::Entry* entry);  // likewise
   const char* accept_chunk(Slot& slot, const Journal::Entry& entry, ipc::Response& response);
   bool send_note(Slot& slot, const ipc::Note& note);  // false: the lane is full
@@ -236,6 +242,7 @@ class DutyCycle {
   bool asleep_ = false;
   const bool follows_load_;         // the supervisor wants to know when calls wait
   bool tells_waiting_;
+  std::vector<Answer> answers_;     // not yet written
   bool notes_due_ = false;          // some worker has to be told something
   std::uint32_t turns_ = 0;
 

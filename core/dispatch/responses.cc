@@ -38,7 +38,10 @@ bool DutyCycle::take_response(int index, Slot& slot) {
   }
   // Answers come in the order of the requests. Where the copy turns out to be another call's, accept() says so.
   const ipc::ResponseHint hint = lane.size() < ipc::kEnvelopeBytes ? ipc::ResponseHint{} : ipc::hint_of_response(lane.message());
-  if (!ipc::is_final(hint.status)) [[unlikely]] return take_chunk(index, slot, slot.journal.find(hint.call_id));
+  if (!ipc::is_final(hint.status)) [[unlikely]] {
+    Journal::Entry* const entry = slot.journal.find(hint.call_id);
+    return hint.status == ipc::Status::question ? take_question(index, slot, entry) : take_chunk(index, slot, entry);
+  }
   Journal::Entry& entry = slot.journal.front();
   const bool claimed = entry.call && entry.call->claim();
   if (!claimed) scratch_.resize(lane.size());

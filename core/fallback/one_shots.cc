@@ -95,11 +95,11 @@ class OneShots::Run {
     duty_.enter(call);
     while (!call.is_done() && !owner_.stopping_.load()) {
       const bool ended = wait(life_.channel->eventfd(), call.stream ? ipc::in(kStreamLookNs) : call.deadline_ns);
-      if (call.stream) duty_.send_notes();
+      if (call.stream) duty_.send_notes();  // credit
       duty_.run();
       duty_.run_timers();
       if (!duty_.outbox().violations.empty()) life_.process.signal_group(SIGKILL);
-      if (call.stream) pass_on();
+      if (call.stream || call.asks) pass_on();
       if (ended) break;
     }
     if (owner_.stopping_.load()) duty_.fail_all(pool_stopped());
@@ -113,11 +113,20 @@ class OneShots::Run {
     tell(asynchronous);
   }
 
-  // Chunks to who waits for them. There will be more: the eventfd, which is readable now, has to tell of those.
+  // Chunks to who waits for them, and questions to nobody. There will be more: the eventfd, which is readable now, has to tell of those.
   void pass_on() {
     std::uint64_t rings;
     (void)!read(life_.channel->eventfd(), &rings, sizeof rings);
     duty_.run();  // what came before that
+    std::vector<Answer> refusals;
+    for (const Question& question : std::exchange(duty_.outbox().questions, {})) {
+      refusals.push_back(refuse(question, "functions of the host cannot be called from a process for one call: the pool is switched off, quarantined, or a breaker is open",
+                                owner_.options_.inline_bytes_max));
+    }
+    if (!refusals.empty()) {
+      duty_.send_answers(std::move(refusals));
+      duty_.run();
+    }
     duty_.outbox().violations.clear();
     owner_.ends_.deliver(duty_.outbox());
   }

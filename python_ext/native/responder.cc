@@ -97,6 +97,14 @@ Responder::Sent Responder::send_chunk(const RunningCall& call, PyObject* chunk) 
   }
 }
 
+bool Responder::send(const ipc::Response& response) {
+  std::byte* out = claim(static_cast<std::uint32_t>(response.payload.size()));
+  if (out == nullptr) return false;
+  ipc::write_response(response, out);
+  end_.publish();
+  return true;
+}
+
 void Responder::fail_chunk(RunningCall& call) { PyErr_Occurred() != nullptr ? fail_to_encode(call) : fail(call, std::move(no_room_)); }
 
 // Where `bytes` lie in the request arena, if they are larger than a record and part of the running call's argument.

@@ -38,6 +38,9 @@ class Responder {
   Sent send_chunk(const RunningCall& call, PyObject* chunk);
   void fail_chunk(RunningCall& call);
 
+  // Publishes what is not the call's answer. False: the host wants the worker to end. GIL: held; released while the lane is full.
+  bool send(const ipc::Response& response);
+
   // Without one. GIL: held; released while the lane is full. with_exception() takes the one that is set, and runs user code.
   void fail(RunningCall& call, Failure failure);
   void fail_with_exception(RunningCall& call, ipc::FailureCode code);

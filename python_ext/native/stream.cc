@@ -1,6 +1,5 @@
 #include "python_ext/native/stream.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "ipc/clock.h"
@@ -33,14 +32,14 @@ void Streamer::run(RunningCall& call, Ref items) {
     return responder_.fail_with_exception(call, ipc::FailureCode::result_type);
   }
   sent_ = 0;
-  credit_ = window_;
+  notes_.follow(call.request.call_id);
   const bool timed = (call.request.flags & ipc::kRequestTimed) != 0;
   const std::int64_t begin_ns = timed ? ipc::now_ns() : 0;
   const auto stop_clock = [&] {
     if (timed) call.service_ns += static_cast<std::uint64_t>(ipc::now_ns() - begin_ns);
   };
   for (;;) {
-    const Next next = await_credit(call);
+    const Next next = await_credit();
     if (next == Next::cancelled) return cancel(call, std::move(items));
     if (next == Next::ending) return close(items.get());
     if (next == Next::raised) {
@@ -59,9 +58,9 @@ void Streamer::run(RunningCall& call, Ref items) {
     }
     Responder::Sent sent;
     while ((sent = responder_.send_chunk(call, chunk.get())) == Responder::Sent::full) {
-      const Next read = read_notes(call);
-      if (read == Next::cancelled) return cancel(call, std::move(items));
-      if (read == Next::ending) return close(items.get());
+      notes_.read();
+      if (notes_.cancelled()) return cancel(call, std::move(items));
+      if (notes_.ending()) return close(items.get());
     }
     if (sent == Responder::Sent::ending) return close(items.get());
     if (sent == Responder::Sent::failed) {
@@ -93,36 +92,14 @@ void Streamer::cancel(RunningCall& call, Ref items) {
 }
 
 // GIL: held; released while there is no credit.
-Streamer::Next Streamer::await_credit(const RunningCall& call) {
+Streamer::Next Streamer::await_credit() {
+  if (end_.has_note()) notes_.read();
   for (;;) {
-    if (end_.has_note()) {
-      const Next read = read_notes(call);
-      if (read != Next::go_on) return read;
-    }
-    if (sent_ < credit_) return Next::go_on;
-    if (end_.stopping()) return Next::ending;
-    PyThreadState* thread = PyEval_SaveThread();
-    end_.wait_for_note(ipc::kNever);
-    PyEval_RestoreThread(thread);
-    if (PyErr_CheckSignals() < 0) return Next::raised;
-  }
-}
-
-// All that lie there; those of other calls are late. GIL: held.
-Streamer::Next Streamer::read_notes(const RunningCall& call) {
-  ipc::Note note;
-  Next next = Next::go_on;
-  for (;;) {
-    switch (end_.peek_note(note)) {
-      case ipc::Peek::empty: return next;
-      case ipc::Peek::broken: broken_ = true; return Next::ending;
-      case ipc::Peek::record: break;
-    }
-    if (note.call_id == call.request.call_id) {
-      if (note.topic == ipc::Topic::credit) credit_ = std::max(credit_, note.number);
-      if (note.topic == ipc::Topic::cancel) next = Next::cancelled;
-    }
-    end_.pop_note();
+    if (notes_.cancelled()) return Next::cancelled;
+    if (notes_.broken()) return Next::ending;
+    if (sent_ < notes_.credit()) return Next::go_on;
+    if (notes_.ending()) return Next::ending;
+    if (!notes_.wait(ipc::kNever)) return Next::raised;
   }
 }
 

@@ -12,6 +12,7 @@
 
 #include "ipc/channel.h"
 #include "python_ext/native/context.h"
+#include "python_ext/native/notes.h"
 #include "python_ext/native/ref.h"
 #include "python_ext/native/responder.h"
 #include "python_ext/native/running_call.h"
@@ -20,31 +21,25 @@ namespace samovar::python {
 
 class Streamer {
  public:
-  // Requires: all live as long as this. `window`: chunks that may be sent before the first credit.
-  Streamer(ipc::WorkerEnd& end, Responder& responder, ContextSource& contexts, std::uint32_t window)
-      : end_(end), responder_(responder), contexts_(contexts), window_(window) {}
+  // Requires: all live as long as this.
+  Streamer(ipc::WorkerEnd& end, Responder& responder, ContextSource& contexts, Notes& notes)
+      : end_(end), responder_(responder), contexts_(contexts), notes_(notes) {}
 
   // Sends all that `items`, an iterator, yields, and answers the call with what it returns or raises. GIL: held; released while waiting.
   void run(RunningCall& call, Ref items);
 
-  // Whether the host has published what is no note: there is no way on.
-  bool broken() const { return broken_; }
-
  private:
   enum class Next { go_on, cancelled, raised, ending };  // raised: an exception is set; ending: the host wants the worker to end
 
-  Next await_credit(const RunningCall& call);
-  Next read_notes(const RunningCall& call);
+  Next await_credit();
   void cancel(RunningCall& call, Ref items);
   void let_go(Ref& items);
 
   ipc::WorkerEnd& end_;
   Responder& responder_;
   ContextSource& contexts_;
-  const std::uint32_t window_;
-  bool broken_ = false;
-  std::uint64_t sent_ = 0;  // of the running call, as is:
-  std::uint64_t credit_ = 0;
+  Notes& notes_;
+  std::uint64_t sent_ = 0;  // of the running call
 };
 
 }  // namespace samovar::python

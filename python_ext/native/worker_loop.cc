@@ -25,7 +25,9 @@ WorkerLoop::WorkerLoop(ipc::WorkerEnd& end, const ipc::Hello& hello, std::vector
       contexts_(reinterpret_cast<PyTypeObject*>(state.context_type)),
       reader_(end),
       responder_(end, describe),
-      streamer_(end, responder_, contexts_, hello.stream_window),
+      notes_(end, hello.stream_window),
+      asker_(end, notes_, responder_),
+      streamer_(end, responder_, contexts_, notes_),
       running_(views_) {}
 
 LoopEnd WorkerLoop::run() {
@@ -34,7 +36,7 @@ LoopEnd WorkerLoop::run() {
     switch (end_.peek(request)) {
       case ipc::Peek::record:
         serve(request);
-        if (streamer_.broken()) return LoopEnd::broken;
+        if (notes_.broken()) return LoopEnd::broken;
         if (!alone()) yield_to_others();
         break;
       case ipc::Peek::empty:
@@ -126,7 +128,7 @@ Ref WorkerLoop::call(RunningCall& call) {
   PyObject* const* items = arguments.data();
   PyObject* names = nullptr;
   if (call.method->wants_ctx) {
-    PyObject* context = contexts_.open({request.call_id, request.deadline_ns, worker_, end_.current_word()});
+    PyObject* context = contexts_.open({request.call_id, request.deadline_ns, worker_, end_.current_word(), &asker_});
     if (context == nullptr) return {};
     with_context_.assign(items, items + arguments.count());
     with_context_.push_back(context);

@@ -15,9 +15,11 @@
 #include "ipc/channel.h"
 #include "python_ext/native/argument_view.h"
 #include "python_ext/native/arguments.h"
+#include "python_ext/native/asker.h"
 #include "python_ext/native/context.h"
 #include "python_ext/native/host_link.h"
 #include "python_ext/native/method.h"
+#include "python_ext/native/notes.h"
 #include "python_ext/native/ref.h"
 #include "python_ext/native/responder.h"
 #include "python_ext/native/running_call.h"
@@ -61,6 +63,8 @@ class WorkerLoop {
   ContextSource contexts_;
   ArgumentReader reader_;
   Responder responder_;
+  Notes notes_;
+  Asker asker_;
   Streamer streamer_;
   RunningCall running_;
   std::vector<PyObject*> with_context_;

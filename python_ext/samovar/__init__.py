@@ -18,13 +18,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from samovar.host import HostError, HostTimeout
 from samovar.methods import after_fork, before_fork, method, preload
 
 if TYPE_CHECKING:
     from samovar._native import Context
 
 __version__ = "0.1.0"
-__all__ = ["Context", "__version__", "after_fork", "before_fork", "method", "preload"]
+__all__ = ["Context", "HostError", "HostTimeout", "__version__", "after_fork", "before_fork", "method", "preload"]
 
 
 def __getattr__(name: str) -> object:

@@ -24,6 +24,21 @@ class Context:
     def cancelled(self) -> bool:
         """Whether nobody waits for this call any more: cancelled, past its deadline, or ended."""
 
+    @property
+    def host(self) -> Host:
+        """The host, whose functions can be called while this call runs."""
+
+@final
+class Host:
+    """The host, as a running method sees it: ctx.host."""
+
+    def call(self, name: str, /, *arguments: Any, timeout: float | None = None) -> Any:
+        """Call a function that the host has exposed, and wait for what it returns.
+
+        At most `timeout` seconds, and never beyond the deadline of this call. From the main thread only. Raises HostError
+        with the function's error, HostTimeout where it has not answered in time.
+        """
+
 @final
 class HostLink:
     """A worker's tie to its host."""

@@ -99,9 +99,9 @@ def method(name: Any = None, *, stream: bool = False) -> Any:
     """Let the host call a function by its name, or by the name given: @samovar.method, @samovar.method("name").
 
     The function stays as it is. If it declares a parameter `ctx`, it gets a samovar.Context there.
-    A generator function is a stream: each item it yields goes to the host as a chunk, at most `stream_window` ahead of who takes
-    them, and what it returns ends the stream. `stream=True` says so of a function that returns an iterator. Where nobody waits for
-    more the generator is closed: GeneratorExit is raised at its yield.
+    A generator function is a stream: each item it yields goes to the host as a chunk, at most `stream_window` ahead of who
+    takes them, and what it returns ends the stream. `stream=True` says so of a function that returns an iterator. Where
+    nobody waits for more the generator is closed: GeneratorExit is raised at its yield.
     """
     if name is not None and not isinstance(name, str):
         registry.add_method(name, getattr(name, "__name__", ""))

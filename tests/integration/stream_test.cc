@@ -148,9 +148,11 @@ TEST_P(EachModeOfStreams, worker_is_no_more_than_the_window_ahead) {
   for (int i = 1; i <= 4; ++i) EXPECT_EQ(number(**stream->next()), i);
   EXPECT_TRUE(wait_until([&] { return far() == 12; })) << "half of the window was taken: " << far();
   for (int i = 5; i <= 12; ++i) EXPECT_EQ(number(**stream->next()), i);
-  EXPECT_TRUE(wait_until([&] { return far() == 20; })) << far();
+  EXPECT_TRUE(wait_until([&] { return far() >= 16; })) << "at least half of the window is its credit: " << far();
+  EXPECT_LE(far(), 20);
   stream->cancel();
-  EXPECT_TRUE(wait_until([&] { return folder.read("far.closed") == "20"; }));
+  EXPECT_TRUE(wait_until([&] { return !folder.read("far.closed").empty(); }));
+  EXPECT_LE(far(), 20);
 }
 
 TEST_P(EachModeOfStreams, dropping_a_stream_closes_the_generator_and_frees_the_worker) {

@@ -119,7 +119,7 @@ struct LieCase {
 
 class EachLieOfStreams : public testing::TestWithParam<LieCase> {};
 INSTANTIATE_TEST_SUITE_P(Lies, EachLieOfStreams,
-                         testing::Values(LieCase{Lie::chunk_unasked, "in a call that has none"},
+                         testing::Values(LieCase{Lie::chunk_unasked, "a chunk in a call that is no stream"},
                                          LieCase{Lie::chunk_beyond_credit, "more chunks than it has credit for"},
                                          LieCase{Lie::chunk_outside, "its chunk lies outside its arena"}),
                          [](const auto& info) { return "lie_" + std::to_string(info.index); });
@@ -133,7 +133,7 @@ TEST_P(EachLieOfStreams, ends_the_worker_and_its_call) {
     EXPECT_EQ(fleet->call("echo", bytes(payload), {}).error().code, Code::worker_lost);
   } else {
     Result<Stream> stream = fleet->stream("stream", bytes(payload), {});
-    EXPECT_TRUE(eventually([&] { return !fleet.violations().empty(); })) << "before anything is taken, which gives credit";
+    EXPECT_TRUE(eventually([&] { return fleet->poll(), !fleet.violations().empty(); })) << "before anything is taken, which gives credit";
     EXPECT_EQ(stream->result().error().code, Code::worker_lost);
   }
   ASSERT_EQ(fleet.violations().size(), 1u);

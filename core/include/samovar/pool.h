@@ -18,6 +18,7 @@
 #include <samovar/async.h>
 #include <samovar/callback.h>
 #include <samovar/error.h>
+#include <samovar/host.h>
 #include <samovar/loan.h>
 #include <samovar/method.h>
 #include <samovar/options.h>
@@ -82,6 +83,13 @@ class SAMOVAR_API Pool {
     return Method<Signature>(resolve(name, arity(static_cast<Signature*>(nullptr))), std::move(options));
   }
 
+  // Lets methods call `function` by `name`: ctx.host.call(name, …); host.h says what it may be and where it runs. In place of one of that
+  // name. What it captures must live until the pool has been drained or destroyed.
+  template <typename F>
+  void expose(std::string_view name, F function) {
+    expose_function(name, detail::host_function(std::move(function)));
+  }
+
   // Moves calls and replies on and runs callbacks of finished calls. Returns how many it ran. When it finds nothing to do
   // it arms completion_fd() and looks once more. Does not block.
   std::size_t poll();
@@ -112,6 +120,7 @@ class SAMOVAR_API Pool {
   static constexpr std::size_t arity(R (*)(Args...)) {
     return sizeof...(Args);
   }
+  void expose_function(std::string_view name, detail::HostFunction function);
   detail::MethodTarget resolve(std::string_view name, std::size_t arguments) const;
 
   explicit Pool(std::unique_ptr<core::PoolState> state);

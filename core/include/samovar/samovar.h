@@ -9,6 +9,7 @@
 #include <samovar/encoder.h>
 #include <samovar/error.h>
 #include <samovar/events.h>
+#include <samovar/host.h>
 #include <samovar/inspect.h>
 #include <samovar/loan.h>
 #include <samovar/method.h>
