@@ -198,17 +198,18 @@ TEST(HostCallTest, process_for_one_call_is_refused) {
 }
 
 TEST(HostCallTest, pool_that_ends_waits_for_functions_that_run) {
+  Pool pool = one_worker();
   std::atomic<bool> asked{false}, returned{false};
-  {
-    Pool pool = one_worker();
-    pool.expose("slow", [&] {
-      asked = true;
-      std::this_thread::sleep_for(50ms);  // longer than the pool takes to end without waiting
-      returned = true;
+  pool.expose("slow", [&] {
+    asked = true;
+    returned = wait_until([&] {  // until the pool ends
+      const Result<Reply> reply = pool.call("plain", {}, {.timeout = 1ms});
+      return !reply && reply.error().code == Code::pool_stopped;
     });
-    ASSERT_TRUE(pool.submit("ask", arguments({"slow"}), [](Result<Reply>) {}));
-    EXPECT_TRUE(wait_until([&] { return asked.load(); }));
-  }
+  });
+  ASSERT_TRUE(pool.submit("ask", arguments({"slow"}), [](Result<Reply>) {}));
+  EXPECT_TRUE(wait_until([&] { return asked.load(); }));
+  pool.drain(0ms);
   EXPECT_TRUE(returned);
 }
 
