@@ -72,6 +72,26 @@ Error deadline_exceeded(std::string_view method, bool sent) {
   return error;
 }
 
+Error no_chunk_in_time(std::string_view method, std::int64_t timeout_ns) {
+  Error error = make_error(Category::timeout, Code::deadline_exceeded,
+                           quoted(method) + " sent no chunk within its chunk_timeout of " + std::to_string(timeout_ns / 1'000'000) + " ms; the stream is ended");
+  error.context.started = true;
+  return error;
+}
+
+Error not_a_stream(std::string_view method) {
+  Error error = make_error(Category::request, Code::invalid_payload,
+                           quoted(method) + " is not a stream: use Pool::call or Pool::submit, or let it yield its results");
+  error.context.method = method;
+  return error;
+}
+
+Error is_a_stream(std::string_view method) {
+  Error error = make_error(Category::request, Code::invalid_payload, quoted(method) + " is a stream: use Pool::stream or Pool::submit_stream");
+  error.context.method = method;
+  return error;
+}
+
 Error call_cancelled(std::string_view method) {
   return make_error(Category::cancelled, Code::cancelled, quoted(method) + " was cancelled by its stop_token");
 }

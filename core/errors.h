@@ -20,6 +20,9 @@ Error system_failure(const ipc::SystemError& error, std::string_view doing);
 Error start_refused(const ipc::SystemError& error, std::string_view doing);  // unsupported_system where the kernel lacks it
 
 Error deadline_exceeded(std::string_view method, bool sent);
+Error no_chunk_in_time(std::string_view method, std::int64_t timeout_ns);
+Error not_a_stream(std::string_view method);
+Error is_a_stream(std::string_view method);
 Error call_cancelled(std::string_view method);
 Error pool_stopped();
 Error queue_full(std::uint32_t limit);

@@ -120,6 +120,15 @@ Result<void> Pool::submit(std::string_view method, const Payload& payload, Callb
   return state_->dispatcher->submit(method, payload, std::move(done), options);
 }
 
+Result<Stream> Pool::stream(std::string_view method, const Payload& payload, const CallOptions& options) {
+  return state_->dispatcher->stream(method, payload, options);
+}
+
+Result<void> Pool::submit_stream(std::string_view method, const Payload& payload, std::function<void(Reply)> on_chunk, Callback on_end,
+                                 const CallOptions& options) {
+  return state_->dispatcher->submit_stream(method, payload, std::move(on_chunk), std::move(on_end), options);
+}
+
 Result<Loan> Pool::loan(std::size_t bytes, Duration wait) {
   const std::int64_t until_ns = wait > Duration::zero() ? ipc::in(wait.count()) : 0;  // the clock costs a tenth of a call
   Result<detail::Block> block = state_->dispatcher->loan(bytes, until_ns);
@@ -145,10 +154,13 @@ detail::MethodTarget Pool::resolve(std::string_view name, std::size_t arguments)
   const Result<std::uint32_t> number = dispatcher.find(name);
   if (!number) return {.error = std::make_shared<const Error>(number.error())};
   const ipc::Method& method = dispatcher.methods().method(*number);
+  if (method.stream) return {.error = std::make_shared<const Error>(core::is_a_stream(name))};
   const bool fits = method.keyword.empty() && arguments >= method.positional_min && arguments <= method.positional_max;
   if (!fits) return {.error = std::make_shared<const Error>(core::wrong_arity(method, arguments))};
   return {.dispatcher = &dispatcher, .number = *number, .error = {}};
 }
+
+void Pool::expose_function(std::string_view name, detail::HostFunction function) { state_->dispatcher->expose(name, std::move(function)); }
 
 std::size_t Pool::poll() { return state_->dispatcher->poll(); }
 

@@ -216,7 +216,7 @@ void WorkerEnd::pop_note() {
 }
 
 void WorkerEnd::wait_for_note(std::int64_t deadline_ns) {
-  const auto look = [this] { return has_note() || stopping() || requests_.revoked(); };
+  const auto look = [this] { return has_note() || stopping(); };
   if (spin_.spin(look, [] { return true; })) return;
   ipc::park(host_page_->doorbell, worker_page_->asleep, deadline_ns, look);
   spin_.slept();

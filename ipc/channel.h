@@ -172,7 +172,7 @@ class WorkerEnd {
   Peek peek_note(Note& out);
   void pop_note();
 
-  // Waits until there is a note, stop is asked for, the running request is revoked, or `deadline_ns`. May return early. Blocks.
+  // Waits until there is a note, stop is asked for, or `deadline_ns`. May return early. Blocks.
   void wait_for_note(std::int64_t deadline_ns);
 
   // Room for a response, or null while the lane is full and the host lives: wait_for_room() then. Published by finish().

@@ -19,7 +19,7 @@ flatbuffers::Offset<void> pack(flatbuffers::FlatBufferBuilder& b, const Hello& m
                            static_cast<std::uint64_t>(m.spin_max_ns), module, m.request_arena_bytes, m.response_arena_bytes,
                            static_cast<std::uint64_t>(m.arena_trim_ns), m.escaped_views_max,
                            static_cast<std::uint64_t>(m.heartbeat_ns), static_cast<std::uint64_t>(m.probe_after_ns), m.log_level,
-                           m.memory_node, m.concurrency)
+                           m.memory_node, m.concurrency, m.stream_window)
       .Union();
 }
 
@@ -103,7 +103,8 @@ Hello unpack(const wire::Hello& m) {
           .probe_after_ns = static_cast<std::int64_t>(m.probe_after_ns()),
           .log_level = m.log_level(),
           .concurrency = m.concurrency(),
-          .memory_node = m.memory_node()};
+          .memory_node = m.memory_node(),
+          .stream_window = m.stream_window()};
 }
 
 Ready unpack(const wire::Ready& m) {

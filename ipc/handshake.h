@@ -44,6 +44,7 @@ struct Hello {
   std::uint8_t log_level = 0;  // samovar::LogLevel
   std::uint32_t concurrency = 1;  // calls that it runs at once, where it has an event loop
   std::int32_t memory_node = -1;  // kAnyNode, or the NUMA node that the worker's memory shall come from
+  std::uint32_t stream_window = 64;  // chunks of a stream before the first credit
 };
 
 struct Method {

@@ -41,6 +41,7 @@ enum RequestFlag : std::uint8_t {
   kRequestInArena = 4,    // the payload is a BlockReference into the request arena
   kRequestMayWait = 8,    // a result that finds the response arena full waits until the deadline
   kRequestBatched = 16,   // the next record belongs to the same batch: it is published already, or about to be
+  kRequestStream = 32,    // the answer is to be a stream; without it, is not
 };
 
 enum ResponseFlag : std::uint16_t {

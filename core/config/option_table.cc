@@ -16,6 +16,7 @@ constexpr std::int64_t kSecond = 1'000'000'000;
 constexpr std::int64_t kMillisecond = 1'000'000;
 constexpr std::int64_t kPrefetchMax = 1024;
 constexpr std::int64_t kConcurrencyMax = 1024;
+constexpr std::int64_t kStreamWindowMax = 65'536;
 constexpr std::int64_t kBreakerFailuresMax = 10'000;  // the time of each is kept
 
 // All of them and those of a full lane may be released before the host looks at the worker's release ring.
@@ -76,6 +77,8 @@ constexpr OptionRow kOptions[] = {
      .doc = "Memory of an arena that nobody used for two of these goes back to the kernel"},
     {.name = "escaped_views_max", .member = &Options::escaped_views_max, .max = kEscapedViewsMax,
      .doc = "Large payloads that one worker still views after their calls; beyond, payloads are copied"},
+    {.name = "stream_window", .member = &Options::stream_window, .min = 1, .max = kStreamWindowMax,
+     .doc = "Chunks of a stream that its worker may be ahead of who takes them"},
     {.name = "spin_max", .member = &Options::spin_max, .max = kSecond,
      .doc = "Longest spin before a wait sleeps; 0s: sleep at once"},
     {.name = "worker_memory_max", .member = &Options::worker_memory_max, .form = Form::bytes,

@@ -16,7 +16,7 @@ void Call::OnStop::operator()() const { call->owner->cancelled(*call); }
 
 void Call::sleep(std::int64_t until_ns) {
   const std::uint32_t word = word_.load(std::memory_order_acquire);
-  if ((word & kFutexBit) != 0 && (word & kPhaseMask) != done) ipc::futex_wait(word_, word, until_ns);
+  if ((word & kFutexBit) != 0 && (word & kPhaseMask) != done && (word & kNewsBit) == 0) ipc::futex_wait(word_, word, until_ns);
 }
 
 void Call::wake() { ipc::futex_wake_one(word_); }
@@ -35,6 +35,12 @@ Result<Reply> Call::take_outcome() {
   return Reply(this);
 }
 
+Result<Reply> Call::share_outcome() {
+  if (error) return tl::unexpected(*error);
+  add_reference();
+  return Reply(this);
+}
+
 void Call::drop_reference() {
   // ACQUIRE, ACQ_REL: the last one sees what the others did to the call before it is used again.
   if (references_.load(std::memory_order_acquire) == 1 || references_.fetch_sub(1, std::memory_order_acq_rel) == 1) pool_->recycle(*this);
@@ -46,12 +52,43 @@ CallPool::~CallPool() {
   for (std::uint32_t chunk = 0; chunk < chunk_count_.load(); ++chunk) delete[] chunks_[chunk].load();
 }
 
-Call* CallPool::acquire() {
+Call* Call::acquire_chunk() { return pool_->acquire_done(); }
+
+void Call::push_chunk(Call& chunk) {
+  CallStream& its = *stream;
+  chunk.worker = worker;
+  Call* newest = its.arrived.load(std::memory_order_relaxed);
+  do {
+    chunk.next_ready = newest;
+    // ACQ_REL: pairs with the exchange in CallStream::take(); the chunk and its response become visible.
+  } while (!its.arrived.compare_exchange_weak(newest, &chunk, std::memory_order_acq_rel, std::memory_order_relaxed));
+}
+
+Error waited_too_long(const Call& call, std::string_view method, bool sent) {
+  const bool for_a_chunk = call.stream && sent && !ipc::has_passed(call.deadline_ns);
+  return for_a_chunk ? no_chunk_in_time(method, call.stream->chunk_timeout_ns) : deadline_exceeded(method, sent);
+}
+
+Call* CallPool::acquire_done() {
+  Call* call = pop_or_grow();
+  if (!call) return nullptr;
+  call->word_.store(Call::done, std::memory_order_relaxed);
+  call->references_.store(1, std::memory_order_relaxed);
+  return call;
+}
+
+Call* CallPool::pop_or_grow() {
   Call* call = pop_free();
   while (!call) {
     if (!grow()) return nullptr;
     call = pop_free();
   }
+  return call;
+}
+
+Call* CallPool::acquire() {
+  Call* call = pop_or_grow();
+  if (!call) return nullptr;
   call->word_.store(Call::claimed, std::memory_order_relaxed);
   call->references_.store(2, std::memory_order_relaxed);
   return call;
@@ -59,12 +96,14 @@ Call* CallPool::acquire() {
 
 void CallPool::recycle(Call& call) {
   call.error.reset();
+  call.stream.reset();
   call.block.reset();
   if (call.reply_channel) std::exchange(call.reply_channel, nullptr)->release_block(call.reply_offset);
   call.callback.reset();
   call.attempts = 0;
   call.requeues = 0;
   call.deaths = 0;
+  call.asks = false;
   call.worker = -1;
   call.timed_out = false;
   if (!push_free(call, call)) settle(-1);

@@ -7,10 +7,14 @@
 //      ▲                   │                                        │
 //      └────to_queued()────┴──────────────────to_queued()───────────┘
 //
+// The same word says how the waiter sleeps, and whether chunks have come, where the call is a stream: they are calls themselves, done
+// from the beginning, and wait in its `stream` until they are taken, as replies.
+//
 // Exactly one thread succeeds in claim() and only it touches the outcome; after done nothing changes. So a call is finished
 // once, whether by its reply, its deadline, its stop_token or its worker's death.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -26,6 +30,7 @@
 #include <samovar/reply.h>
 
 #include "core/dispatch/breakers.h"
+#include "core/dispatch/call_stream.h"
 #include "ipc/channel.h"
 #include "ipc/clock.h"
 #include "ipc/fence.h"
@@ -86,6 +91,7 @@ class alignas(ipc::kCacheLineBytes) Call {
   bool in_batch = false;  // that list is its method's, in Batching
   int attempts = 0;  // how often it was sent to a worker
   std::uint32_t requeues = 0;  // how often it moved on from a dead one, not begun
+  bool asks = false;           // its method has called functions of the host
   std::uint32_t deaths = 0;    // how often a worker died while it ran
   std::uint64_t payload_offset() const;  // in the arena of `block`. Requires: a block
   detail::Block block;         // where the payload lies, until a worker has done with it; a reply may lie there, too
@@ -103,6 +109,7 @@ class alignas(ipc::kCacheLineBytes) Call {
   std::optional<std::stop_callback<OnStop>> on_stop;
   std::atomic<bool> stop_armed{true};  // false while submit() is still making on_stop
   Call* next_ready = nullptr;
+  std::unique_ptr<CallStream> stream;  // null: it is answered by its outcome alone
 
   // Instead of a callback, a coroutine: who waits, or kFinished once poll() has come to this call, or kAbandoned once nobody
   // will wait. The two sides meet in one exchange: whoever comes second knows of the first.
@@ -142,28 +149,39 @@ class alignas(ipc::kCacheLineBytes) Call {
   void to_sent() { word_.fetch_add(sent - claimed, std::memory_order_release); }
   void to_queued() { word_.fetch_sub(claimed - queued, std::memory_order_release); }
 
-  enum class Sleeper { none, futex, epoll };
+  enum class Sleeper { none, futex, epoll, poll };  // poll: the waiter is told by poll(); streams alone
 
   // Publishes the outcome. Requires: claimed by this thread. Returns how the waiter sleeps: who finishes wakes it, by wake()
   // or through the dispatcher's epoll. RELEASE: pairs with the acquire in phase(); the outcome becomes visible.
-  Sleeper finish() {
-    const std::uint32_t word = word_.exchange(done, std::memory_order_acq_rel);
-    return (word & kFutexBit) ? Sleeper::futex : (word & kEpollBit) ? Sleeper::epoll : Sleeper::none;
+  Sleeper finish() { return sleeper_of(word_.exchange(done, std::memory_order_acq_rel)); }
+
+  // Of a stream: chunks lie there. Returns whom to wake, as finish(): once, until the waiter has said take_news(). RELEASE: pairs
+  // with the acquire in take_news() and announce_sleep(); the chunk becomes visible.
+  Sleeper announce_news() { return sleeper_of(word_.fetch_or(kNewsBit, std::memory_order_acq_rel)); }
+
+  // By the waiter, before it takes the chunks: those that come from now on are news again. What it had announced is retracted.
+  void take_news() { word_.fetch_and(~(kNewsBit | kSleeperBits), std::memory_order_acq_rel); }
+
+  // Whether there is something to tell the waiter: chunks, or the outcome.
+  bool has_news() const {
+    const std::uint32_t word = word_.load(std::memory_order_acquire);
+    return (word & kPhaseMask) == done || (word & kNewsBit) != 0;
   }
 
-  // The waiter is about to sleep. False: the call is done. One word holds phase and sleeper, so no wake-up is lost.
+  // The waiter is about to sleep. False: the call is done, or there is news. One word holds phase, news and sleeper, so no wake-up
+  // is lost.
   bool announce_sleep(Sleeper how) {
-    const std::uint32_t bit = how == Sleeper::futex ? kFutexBit : kEpollBit;
+    const std::uint32_t bit = how == Sleeper::futex ? kFutexBit : how == Sleeper::epoll ? kEpollBit : kPollBit;
     std::uint32_t word = word_.load(std::memory_order_acquire);
-    while ((word & kPhaseMask) != done) {
+    while ((word & kPhaseMask) != done && (word & kNewsBit) == 0) {
       if (word_.compare_exchange_weak(word, word | bit, std::memory_order_acq_rel, std::memory_order_acquire)) return true;
     }
     return false;
   }
   void retract_sleep() {
     std::uint32_t word = word_.load(std::memory_order_relaxed);
-    while ((word & (kFutexBit | kEpollBit)) != 0 && (word & kPhaseMask) != done &&
-           !word_.compare_exchange_weak(word, word & ~(kFutexBit | kEpollBit), std::memory_order_acq_rel)) {
+    while ((word & kSleeperBits) != 0 && (word & kPhaseMask) != done &&
+           !word_.compare_exchange_weak(word, word & ~kSleeperBits, std::memory_order_acq_rel)) {
     }
   }
 
@@ -174,6 +192,18 @@ class alignas(ipc::kCacheLineBytes) Call {
 
   // Makes the outcome of a done call the waiter's: a Reply takes over its reference.
   Result<Reply> take_outcome();
+
+  // The outcome of a done call, which stays.
+  Result<Reply> share_outcome();
+
+  // When its waiter has waited long enough: at its deadline or, of a stream, for its next chunk.
+  std::int64_t due_ns() const { return stream ? std::min(deadline_ns, stream->chunk_due_ns.load(std::memory_order_relaxed)) : deadline_ns; }
+
+  // A call that is done, for a chunk of this one; its one reference is the caller's. Null where memory is used up.
+  Call* acquire_chunk();
+
+  // Gives a chunk to the waiter. The holder of the token.
+  void push_chunk(Call& chunk);
 
   void add_reference() { references_.fetch_add(1, std::memory_order_relaxed); }
   void drop_reference();
@@ -193,6 +223,14 @@ class alignas(ipc::kCacheLineBytes) Call {
   static constexpr std::uint32_t kPhaseMask = 3;
   static constexpr std::uint32_t kFutexBit = 4;  // the waiter sleeps on word_
   static constexpr std::uint32_t kEpollBit = 8;  // the waiter sleeps on the dispatcher's epoll, as sentinel
+  static constexpr std::uint32_t kPollBit = 16;  // the waiter is told by poll()
+  static constexpr std::uint32_t kSleeperBits = kFutexBit | kEpollBit | kPollBit;
+  static constexpr std::uint32_t kNewsBit = 32;  // chunks have come since the waiter took some; whoever set it has woken the waiter
+
+  static Sleeper sleeper_of(std::uint32_t word) {
+    if ((word & kSleeperBits) == 0 || (word & kNewsBit) != 0) return Sleeper::none;
+    return (word & kFutexBit) != 0 ? Sleeper::futex : (word & kEpollBit) != 0 ? Sleeper::epoll : Sleeper::poll;
+  }
 
   std::atomic<std::uint32_t> word_{done};
   std::atomic<std::uint32_t> references_{0};
@@ -200,6 +238,9 @@ class alignas(ipc::kCacheLineBytes) Call {
   std::uint32_t index_ = 0;
   CallPool* pool_ = nullptr;
 };
+
+// Why a call ends that has no outcome at its due_ns(). `sent`: to a worker.
+Error waited_too_long(const Call& call, std::string_view method, bool sent);
 
 // CallPool: calls are made once and used again, so that a call allocates nothing after warm-up.
 //
@@ -213,6 +254,9 @@ class CallPool {
   // A call in phase claimed, so that nobody else touches it, with two references. Null when memory or 1,048,576 calls are used up.
   Call* acquire();
 
+  // One in phase done, with one reference.
+  Call* acquire_done();
+
  private:
   friend class Call;
 
@@ -225,6 +269,7 @@ class CallPool {
   ~CallPool();
   void recycle(Call& call);
   bool grow();
+  Call* pop_or_grow();
   bool push_free(Call& first, Call& last);  // false: closed
   Call* pop_free();
   Call& at(std::uint32_t index) { return chunks_[index / kChunkCalls].load(std::memory_order_acquire)[index % kChunkCalls]; }

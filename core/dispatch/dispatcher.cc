@@ -14,6 +14,7 @@ namespace {
 
 constexpr int kLooksBeforeArming = 256;       // of poll(), while calls are in flight: about a cache-line round trip
 constexpr int kRoundsBeforeArming = 64;       // of poll(), while calls go out and nothing comes back
+constexpr unsigned kHostThreads = 64;              // for functions of the host, at least: abandoned ones keep theirs until they return
 constexpr std::int64_t kProgressNs = 200'000;
 
 }  // namespace
@@ -35,9 +36,11 @@ Dispatcher::Dispatcher(const Options& options, MethodTable methods, Counters& co
       call_events_(methods_),
       duty_(options, methods_, queue_, breakers_, call_events_, counters, arena),
       spin_(options.spin_max.count()),
+      questions_(std::max(seats_max(options) + kSpareSlots, kHostThreads), options.inline_bytes_max, [this](Answer answer) { receive(std::move(answer)); }),
       reports_(seats_max(options) + kSpareSlots) {}
 
 Dispatcher::~Dispatcher() {
+  questions_.stop();
   one_shots_.reset();
   tell_the_rest();
   calls_->close();
@@ -113,6 +116,11 @@ std::size_t Dispatcher::run_ready() noexcept {
   std::size_t ran = 0;
   while (Call* call = here.rest) {
     here.rest = call->next_ready;
+    if (call->stream) {
+      tell_stream(*call);
+      ++ran;
+      continue;
+    }
     while (!call->stop_armed.load(std::memory_order_acquire)) ipc::cpu_pause();
     call->on_stop.reset();
     ++ran;
@@ -152,6 +160,11 @@ void Dispatcher::attend() {
     demand_ = duty_.demand();
   }
   if ((attention & kAbandoned) != 0) duty_.sweep();
+  if ((attention & kAnswers) != 0) {
+    const std::lock_guard lock(mail_mutex_);
+    duty_.send_answers(std::exchange(answers_, {}));
+  }
+  if ((attention & kCredit) != 0) duty_.send_notes();
   if ((attention & kLookAgain) != 0 && armed_.load(std::memory_order_relaxed)) {
     duty_.announce_asleep(true);
     ipc::store_load_fence();  // FENCE: pairs with the one in WorkerEnd::finish(); the turn that follows is the look.
@@ -204,6 +217,8 @@ void Dispatcher::deliver(DutyCycle::Outbox& outbox) {
   outbox.violations.clear();
   for (const DutyCycle::Drained drained : outbox.drained) supervision_.worker_drained(drained);
   outbox.drained.clear();
+  for (Question& question : outbox.questions) questions_.enqueue(std::move(question));
+  outbox.questions.clear();
   for (Call* call : outbox.stranded) run_alone(*call);
   outbox.stranded.clear();
 }
@@ -266,6 +281,14 @@ void Dispatcher::detach(int slot, Death death) {
   send_mail({.what = Mail::What::detach, .attachment = {.slot = slot, .channel = {}, .numbers = {}}, .death = std::move(death)});
 }
 
+void Dispatcher::receive(Answer answer) {
+  {
+    const std::lock_guard lock(mail_mutex_);
+    answers_.push_back(std::move(answer));
+  }
+  raise_and_help(kAnswers);
+}
+
 void Dispatcher::extend_methods(std::vector<ipc::Method> methods) {
   MethodTable table(std::move(methods));
   breakers_.extend(table);  // first: a call may come as soon as the table is in force
@@ -313,6 +336,7 @@ void Dispatcher::drain(std::int64_t until_ns) {
     raise_and_help(kClosing);
     await_progress(ipc::kNever);
   }
+  questions_.stop();
 }
 
 // Waits until some turn moved something, at most a moment: nothing depends on the notice, which may come before the wait.

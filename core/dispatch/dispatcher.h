@@ -25,6 +25,7 @@
 #include <samovar/callback.h>
 #include <samovar/options.h>
 #include <samovar/request.h>
+#include <samovar/stream.h>
 
 #include "core/arenas/request_arena.h"
 #include "core/dispatch/bell.h"
@@ -33,6 +34,7 @@
 #include "core/dispatch/duty_cycle.h"
 #include "core/dispatch/method_table.h"
 #include "core/dispatch/pending_queue.h"
+#include "core/dispatch/questions.h"
 #include "core/dispatch/token.h"
 #include "core/dispatch/wake_set.h"
 #include "core/fallback/one_shots.h"
@@ -68,7 +70,14 @@ class Dispatcher final : private Call::Owner, private OneShots::Ends {
   AsyncCall async_call(std::uint32_t method, const Payload& payload, const CallOptions& options);
   std::vector<Result<Reply>> call_many(std::span<const Request> requests, const CallOptions& options);
   std::vector<Result<Reply>> call_many(std::string_view method, std::span<const Payload> payloads, const CallOptions& options);
+  Result<Stream> stream(std::string_view method, const Payload& payload, const CallOptions& options);
+  Result<void> submit_stream(std::string_view method, const Payload& payload, std::function<void(Reply)> on_chunk, Callback on_end,
+                             const CallOptions& options);
   std::size_t poll();
+
+  // By a stream's waiter; the dispatcher may be gone once the call is done.
+  static Result<std::optional<Reply>> next_chunk(Dispatcher* dispatcher, Call& call);
+  static Call* take_chunk(Dispatcher* dispatcher, Call& call);
 
   // A block of the request arena; while that is full, waits until `until_ns` or `stop`. Blocks. Fails as RequestArena::allocate().
   Result<detail::Block> loan(std::uint64_t bytes, std::int64_t until_ns, const std::stop_token& stop = {});
@@ -88,6 +97,8 @@ class Dispatcher final : private Call::Owner, private OneShots::Ends {
 
   void backstop();
   void look_for_blocks();  // workers may have released some
+
+  void expose(std::string_view name, detail::HostFunction function) { questions_.expose(name, std::move(function)); }
 
   // Once, before the first call: where calls go that the pool cannot run, or all of them.
   void use_one_shots(const Launcher& launcher, Events& events, const Log& log);
@@ -127,6 +138,8 @@ class Dispatcher final : private Call::Owner, private OneShots::Ends {
     kLookForBlocks = 16,  // a worker may have released some
     kReport = 32,    // the supervisor asks what workers have to do
     kBarred = 64,    // barred_ has changed
+    kCredit = 128,   // chunks have been taken
+    kAnswers = 256,  // functions of the host have answered
   };
 
   // The ways into the pool.
@@ -139,8 +152,13 @@ class Dispatcher final : private Call::Owner, private OneShots::Ends {
   Result<void> admit(Call& call, const CallOptions& options, Batch* batch = nullptr);  // `batch`: whose call it is
   bool enter_directly(Call& call);  // requires: claimed; true: entered, and this thread holds the token
   void enqueue(Call& call);
-  enum class Told { by_callback, by_resuming };
-  Result<Call*> start(std::uint32_t method, const Payload& payload, const CallOptions& options, Told told, Callback done);
+  enum class Told { by_callback, by_resuming, by_stream };
+  Result<Call*> start(std::uint32_t method, const Payload& payload, const CallOptions& options, Told told, Callback done,
+                      std::unique_ptr<CallStream> stream = {});
+  Result<Call*> start_stream(std::string_view method, const Payload& payload, std::function<void(Reply)> on_chunk, Callback on_end,
+                             const CallOptions& options);
+  void tell_stream(Call& call);
+  void tell_chunks(Call& call);
   void arm_stop(Call& call, const std::stop_token& stop);
 
   // The ways of call_many(). `At` tells of call i its method's number, or why it has none, and its payload.
@@ -151,17 +169,19 @@ class Dispatcher final : private Call::Owner, private OneShots::Ends {
 
   // The waiting of call().
   enum class Holding : bool { no, yes };
-  void wait(Call& call, Holding token);
-  enum class Until { done, done_or_room };   // room in the queue
+  enum class Until { done, done_or_room, done_or_chunk };   // room in the queue, a chunk of a stream
+  void wait(Call& call, Holding token, Until until = Until::done);
+  bool reached(const Call& call, Until until) const;
   bool work_until_done(Call& call, Until until = Until::done);  // holds the token; whether it came to that
   bool sleep_as_sentinel(Call& call);        // holds the token, gives it up; false: another is, and this has not slept
   void sleep_as_waiter(Call& call);
-  bool spin_on(Call& call);
+  bool spin_on(Call& call, Until until);
   bool give_up_if_due(Call& call);           // the caller's own deadline
   void cancelled(Call& call) override;
   void finish_outside(Call& call, Error error) override;  // requires: claimed
   void run_alone(Call& call);                             // requires: admitted, queued; as OneShots::enqueue()
   void add_ready(Call* first, Call* last);
+  void add_ready(Call& call);
 
   // The token.
   std::size_t turn();     // one duty cycle and what follows from it
@@ -209,10 +229,14 @@ class Dispatcher final : private Call::Owner, private OneShots::Ends {
   DutyCycle duty_;             // owned by the holder of the token
   ipc::AdaptiveSpin spin_;     // likewise
 
+  void receive(Answer answer);
+  Questions questions_;
+
   std::unique_ptr<OneShots> one_shots_;  // null: Fallback::none
 
   std::mutex mail_mutex_;
   std::vector<Mail> mail_;                    // guarded by mail_mutex_
+  std::vector<Answer> answers_;               // guarded by mail_mutex_
   std::vector<DutyCycle::Report> reports_;    // guarded by mail_mutex_
   DutyCycle::Demand demand_;                  // guarded by mail_mutex_
   std::shared_ptr<const Error> barred_;       // guarded by mail_mutex_; the latest reason, in force or not

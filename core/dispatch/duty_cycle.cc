@@ -14,6 +14,13 @@ constexpr std::uint32_t kSampleEvery = 16;  // calls of a worker between two tha
 constexpr std::int64_t kStuckNs = 50'000;   // a worker without progress for so long loses what it has not begun
 constexpr std::int64_t kStuckLoopNs = 2'000'000;  // an event loop: its tasks have their turns before it looks for calls
 constexpr std::int64_t kLookAgainNs = 1'000'000;
+constexpr int kChunkTimeoutLooks = 8;       // at a stream within its chunk_timeout: nobody tells when the wait for a chunk begins
+
+// When to look whether it has waited too long.
+std::int64_t look_at_ns(const Call& call, std::int64_t now_ns) {
+  if (!call.stream || call.stream->chunk_timeout_ns == ipc::kNever) return call.deadline_ns;
+  return std::min(call.deadline_ns, now_ns + std::max(call.stream->chunk_timeout_ns / kChunkTimeoutLooks, kLookAgainNs));
+}
 
 }  // namespace
 
@@ -45,9 +52,9 @@ std::size_t DutyCycle::run() {
   std::size_t moved = 0;
   for (std::size_t i = 0; i < slots_used_; ++i) {
     if (!slots_[i].journal.empty()) moved += take_responses(static_cast<int>(i));
-    if (slots_[i].cancels_due) [[unlikely]] tell_cancelled_late(slots_[i]);
     if (!slots_[i].escaped.empty() && !slots_[i].broken) take_releases(static_cast<int>(i), slots_[i]);
   }
+  if (notes_due_) [[unlikely]] send_notes();
   moved += send_pending();
   if (++turns_ % kTimersEvery == 0) run_timers();
   return moved;
@@ -156,7 +163,8 @@ bool DutyCycle::send(int index, Call& call, const Place* in_batch) {
                                                          (revocable ? ipc::kRequestRevocable : 0) |
                                                          (call.block ? ipc::kRequestInArena : 0) |
                                                          (rest != 0 ? ipc::kRequestBatched : 0) |
-                                                         (call.may_wait ? ipc::kRequestMayWait : 0)),
+                                                         (call.may_wait ? ipc::kRequestMayWait : 0) |
+                                                         (call.stream ? ipc::kRequestStream : 0)),
                       .payload = payload},
                      message);
   const bool held = in_batch && in_batch->held;
@@ -188,22 +196,31 @@ void DutyCycle::give_up_at_deadline(Call& call, bool sent) {
   counters_.timed_out_by_dispatcher.add();
   call_events_.timed_out(call.method);
   call.timed_out = true;
-  give_up(call, deadline_exceeded(methods_.now().name(call.method), sent));
+  give_up(call, waited_too_long(call, methods_.now().name(call.method), sent));
 }
 
 void DutyCycle::complete(Call& call) {
-  if (call.asynchronous) {
-    counters_.asynchronous.subtract();
+  if (call.asynchronous) counters_.asynchronous.subtract();
+  if (call.asynchronous && !call.stream) {
     call.finish();
     outbox_.add_ready(call);
   } else {
-    switch (call.finish()) {
-      case Call::Sleeper::none: break;
-      case Call::Sleeper::futex: outbox_.wake.push_back(&call); break;
-      case Call::Sleeper::epoll: outbox_.signals |= kRing; break;
-    }
+    wake(call, call.finish());
   }
   release(call);
+}
+
+// Requires: a reference of the caller's.
+void DutyCycle::wake(Call& call, Call::Sleeper sleeper) {
+  switch (sleeper) {
+    case Call::Sleeper::none: break;
+    case Call::Sleeper::futex: outbox_.wake.push_back(&call); break;
+    case Call::Sleeper::epoll: outbox_.signals |= kRing; break;
+    case Call::Sleeper::poll:
+      call.add_reference();  // the ready list's
+      outbox_.add_ready(call);
+      break;
+  }
 }
 
 void DutyCycle::release(Call& call) {
@@ -246,7 +263,7 @@ void DutyCycle::watch_deadline(Call& call) {
   call.due_next = due_first_;
   if (due_first_) due_first_->due_previous = &call;
   due_first_ = &call;
-  earliest_due_ns_ = std::min(earliest_due_ns_, call.deadline_ns);
+  earliest_due_ns_ = std::min(earliest_due_ns_, look_at_ns(call, ipc::now_ns()));
 }
 
 void DutyCycle::forget_deadline(Call& call) {
@@ -281,8 +298,8 @@ void DutyCycle::expire(std::int64_t now_ns) {
   earliest_due_ns_ = ipc::kNever;
   for (Call* call = due_first_; call;) {
     Call* next = call->due_next;
-    if (call->deadline_ns > now_ns) {
-      earliest_due_ns_ = std::min(earliest_due_ns_, call->deadline_ns);
+    if (call->due_ns() > now_ns) {
+      earliest_due_ns_ = std::min(earliest_due_ns_, look_at_ns(*call, now_ns));
     } else if (call->claim()) {
       call->add_reference();  // of queue or journal, until sweep() or the response; complete() drops one
       give_up_at_deadline(*call, call->attempts > 0);
@@ -307,36 +324,18 @@ void DutyCycle::sweep() {
   for (Slot& slot : slots()) {
     slot.journal.visit([&](Journal::Entry& entry, std::uint64_t number) {
       if (!entry.call || !entry.call->is_done()) return;
+      if (hears_notes(slot, *entry.call) && !entry.cancelled) notes_due_ = true;
       if (!entry.swept) {
         entry.swept = entry.revoked = true;
         slot.channel->requests.revoke(entry.lane_position);
-        if (slot.has_event_loop) tell_cancelled(slot, entry);
         slot.touched = true;  // it may sleep in the middle of the call, waiting for a note
         ipc::store_load_fence();  // FENCE: pairs with the one in WorkerEnd::start(), as in take_back().
       }
       if (number < slot.journal.believe_started(slot.channel->started())) tell_if_unanswered(entry);
     });
   }
+  if (notes_due_) send_notes();
   ring_workers();
-}
-
-// Told although it may not have begun: a worker that reads this first finds the request revoked, and else has the call. Behind a note
-// that had no room the next turns try again.
-void DutyCycle::tell_cancelled(Slot& slot, Journal::Entry& entry) {
-  std::byte* note = slot.channel->notes.try_claim(ipc::message_bytes(0));
-  entry.cancel_due = note == nullptr;
-  slot.cancels_due |= entry.cancel_due;
-  if (!note) return;
-  ipc::write_note({.call_id = entry.call_id, .topic = ipc::Topic::cancel}, note);
-  slot.channel->notes.publish();
-}
-
-void DutyCycle::tell_cancelled_late(Slot& slot) {
-  slot.cancels_due = false;
-  slot.journal.visit([&](Journal::Entry& entry, std::uint64_t) {
-    if (entry.cancel_due) tell_cancelled(slot, entry);
-  });
-  slot.touched = true;
 }
 
 void DutyCycle::drop_done(Call& call) {

@@ -24,6 +24,7 @@
 #include "core/dispatch/method_table.h"
 #include "core/dispatch/pending_queue.h"
 #include "core/dispatch/placement.h"
+#include "core/dispatch/questions.h"
 #include "core/observe/call_events.h"
 #include "core/observe/counters.h"
 #include "ipc/channel.h"
@@ -98,10 +99,11 @@ class DutyCycle {
     std::uint8_t signals = 0;
     std::vector<Violation> violations;
     std::vector<Drained> drained;
+    std::vector<Question> questions;
     std::vector<Call*> stranded;  // waiting calls that no worker will run, with the dispatcher's reference: for OneShots
 
     void add_ready(Call& call);
-    bool empty() const { return wake.empty() && !ready_first && signals == 0 && violations.empty() && drained.empty() && stranded.empty(); }
+    bool empty() const { return wake.empty() && !ready_first && signals == 0 && violations.empty() && drained.empty() && stranded.empty() && questions.empty(); }
   };
 
   DutyCycle(const Options& options, const Methods& methods, PendingQueue& queue, Breakers& breakers, CallEvents& call_events,
@@ -151,6 +153,12 @@ class DutyCycle {
   // Drops the calls in the queue that have their outcome, and revokes those in lanes.
   void sweep();
 
+  // Tells workers of credit for their streams, and of streams that nobody waits for any more. Looks at all calls in lanes.
+  void send_notes();
+
+  // Writes answers of the host's functions to who has asked, as soon as there is room; where nobody waits any more they are dropped.
+  void send_answers(std::vector<Answer> answers);
+
   // Tells all workers whether the host is about to sleep, so that they ring. A fence and a last turn must follow.
   void announce_asleep(bool asleep);
   bool announced_asleep() const { return asleep_; }
@@ -172,13 +180,13 @@ class DutyCycle {
     bool broken = false;       // it broke the protocol; it is about to be killed
     bool retiring = false;     // gets no more calls
     bool drained = false;      // and has been told of in the outbox
+    bool crowded = false;      // it sent chunks, of which any number may fill its lane
     bool touched = false;      // published or consumed since the last look at its `asleep`
     std::int64_t mean_service_ns = 0;
     std::uint32_t sampled = 0;
     std::uint32_t concurrency = 1;
     bool has_event_loop = false;
     bool stuck = false;                  // its event loop does not begin what it has: it gets no more until it does
-    bool cancels_due = false;            // of some entries
     std::uint64_t watched = 0;           // progress() when that was last seen
     std::int64_t watched_since_ns = 0;
 
@@ -192,6 +200,12 @@ class DutyCycle {
   std::size_t take_responses(int index);
   bool take_response(int index, Slot& slot);  // false: the worker broke the protocol
   static Journal::Entry* find_begun(Slot& slot, std::uint64_t call_id);
+  bool take_question(int index, Slot& slot, Journal::Entry* entry);  // likewise
+  bool take_chunk(int index, Slot& slot, Journal::Entry* entry);  // likewise
+  const char* accept_chunk(Slot& slot, const Journal::Entry& entry, ipc::Response& response);
+  bool send_note(Slot& slot, const ipc::Note& note);  // false: the lane is full
+  // Whether a worker may wait for notes of that call, so that it has to be told that nobody waits for it.
+  static bool hears_notes(const Slot& slot, const Call& call) { return call.stream || call.asks || slot.has_event_loop; }
   const char* accept(Slot& slot, const Journal::Entry& entry, ipc::Response& response);  // what is wrong with it, or null
   void settle_blocks(Slot& slot, Call& call, const ipc::Response& response, bool claimed);
   void take_releases(int index, Slot& slot);
@@ -233,8 +247,6 @@ class DutyCycle {
   static std::uint64_t progress(Slot& slot);
   static bool is_stuck(const Slot& slot, std::int64_t now_ns);
   void set_stuck(std::size_t index, bool stuck);
-  static void tell_cancelled(Slot& slot, Journal::Entry& entry);
-  static void tell_cancelled_late(Slot& slot);
   void renew_credit(int index);
   void ring_workers();
   void lose(int index, Journal::Entry& entry, const Death& death, bool started);
@@ -243,6 +255,7 @@ class DutyCycle {
   void give_up(Call& call, Error error);    // requires: claimed
   void give_up_at_deadline(Call& call, bool sent);  // likewise
   void complete(Call& call);              // requires: claimed, outcome written
+  void wake(Call& call, Call::Sleeper sleeper);
   void release(Call& call);               // drops the dispatcher's reference
   void drop_done(Call& call);                       // from the queue
   void tell_if_unanswered(Journal::Entry& entry);   // requires: its call has begun, and has its outcome
@@ -274,6 +287,8 @@ class DutyCycle {
   bool asleep_ = false;
   const bool follows_load_;         // the supervisor wants to know when calls wait
   bool tells_waiting_;
+  std::vector<Answer> answers_;     // not yet written
+  bool notes_due_ = false;          // some worker has to be told something
   std::uint32_t turns_ = 0;
 
   std::shared_ptr<const Error> barred_;

@@ -197,11 +197,13 @@ AsyncCall Dispatcher::async_call(std::uint32_t method, const Payload& payload, c
   return started ? AsyncCall(*started) : AsyncCall(std::move(started.error()));
 }
 
-// The returned call is the caller's to use only where it will be told by resuming: a callback may have run already.
-Result<Call*> Dispatcher::start(std::uint32_t method, const Payload& payload, const CallOptions& options, Told told, Callback done) {
+// The returned call is the caller's to use only where it has no callback: that may have run already.
+Result<Call*> Dispatcher::start(std::uint32_t method, const Payload& payload, const CallOptions& options, Told told, Callback done,
+                                std::unique_ptr<CallStream> stream) {
   Result<Call*> prepared = prepare(method, payload, options);
   if (!prepared) return prepared;
   Call& call = **prepared;
+  call.stream = std::move(stream);
   if (!call.payload.empty() && !call.block) {
     std::byte* copy = call.request_buffer.reserve(call.payload.size());
     if (copy != call.payload.data()) std::memcpy(copy, call.payload.data(), call.payload.size());  // parts lie there already
@@ -213,6 +215,10 @@ Result<Call*> Dispatcher::start(std::uint32_t method, const Payload& payload, co
   call.awaited = told == Told::by_resuming;
   call.awaiting.store(nullptr, std::memory_order_relaxed);
   call.callback = std::move(done);
+  if (told == Told::by_stream && call.stream->on_chunk) {
+    call.stream->begin_wait();
+    (void)call.announce_sleep(Call::Sleeper::poll);
+  }
   counters_.asynchronous.add();
   // With Dispatcher::manual the service's poll() sends; otherwise this thread does, where nobody else is at it.
   const bool may_send = options_.dispatcher == samovar::Dispatcher::caller;

@@ -27,7 +27,7 @@ class Journal {
     bool revoked = false;
     bool swept = false;  // its call has its outcome, and the worker has been told so
     bool told = false;  // to the breakers: that its deadline passed while it ran
-    bool cancel_due = false;  // its worker is yet to be told that nobody waits: the note lane was full
+    bool cancelled = false;  // a note has told the worker that nobody waits
     bool answered = false;  // before one that lies in front of it
   };
 
@@ -43,7 +43,7 @@ class Journal {
   void push(Call& call, std::uint64_t lane_position, bool revocable, std::uint32_t batch_rest) {
     if (full()) [[unlikely]] grow();
     at(sent_) = {.call = &call, .call_id = call.ticket, .lane_position = lane_position, .batch_rest = batch_rest, .revocable = revocable,
-                 .revoked = false, .swept = false, .told = false, .cancel_due = false, .answered = false};
+                 .revoked = false, .swept = false, .told = false, .cancelled = false, .answered = false};
     ++sent_;
   }
 

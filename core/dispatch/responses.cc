@@ -23,7 +23,8 @@ std::size_t DutyCycle::take_responses(int index) {
   }
   if (taken > 0) {
     slot.channel->responses.publish_consumed();
-    slot.touched |= crowded;
+    slot.touched |= crowded || slot.crowded;
+    slot.crowded = false;
     update_load(index);
   }
   return static_cast<std::size_t>(taken);
@@ -37,9 +38,9 @@ bool DutyCycle::take_response(int index, Slot& slot) {
   }
   // Answers come in the order of the requests, but from an event loop. Where the copy turns out to be another call's, accept() says so.
   const ipc::ResponseHint hint = lane.size() < ipc::kEnvelopeBytes ? ipc::ResponseHint{} : ipc::hint_of_response(lane.message());
-  if (!ipc::is_final(hint.status)) {
-    violate(index, "it sent a part of an answer, or a question, in a call that has none");
-    return false;
+  if (!ipc::is_final(hint.status)) [[unlikely]] {
+    Journal::Entry* const entry = find_begun(slot, hint.call_id);
+    return hint.status == ipc::Status::question ? take_question(index, slot, entry) : take_chunk(index, slot, entry);
   }
   Journal::Entry* answered = slot.concurrency == 1 ? &slot.journal.front() : find_begun(slot, hint.call_id);
   if (!answered) {

@@ -13,20 +13,25 @@ constexpr int kDeadlineEvery = 256;  // looks between two at the clock
 
 }  // namespace
 
-void Dispatcher::wait(Call& call, Holding token) {
+// An outcome counts as a chunk, too. Whoever waits for the outcome alone has no stream, and so no news but that.
+bool Dispatcher::reached(const Call& call, Until until) const {
+  return until == Until::done_or_chunk ? call.has_news() : call.is_done() || (until == Until::done_or_room && queue_.has_room());
+}
+
+void Dispatcher::wait(Call& call, Holding token, Until until) {
   bool holding = token == Holding::yes;
   bool slept = false;
-  while (!call.is_done() && (holding || !give_up_if_due(call))) {
+  while (!reached(call, until) && (holding || !give_up_if_due(call))) {
     if (holding || (options_.dispatcher != samovar::Dispatcher::pinned && token_.try_acquire())) {
       holding = false;
       if (std::exchange(slept, false)) spin_.slept();
-      if (work_until_done(call)) {
+      if (work_until_done(call, until)) {
         release_token();
         return;
       }
       if (!sleep_as_sentinel(call)) sleep_as_waiter(call);
       slept = true;
-    } else if (!spin_on(call)) {
+    } else if (!spin_on(call, until)) {
       sleep_as_waiter(call);
     }
   }
@@ -40,7 +45,6 @@ void Dispatcher::wait(Call& call, Holding token) {
 }
 
 bool Dispatcher::work_until_done(Call& call, Until until) {
-  const auto reached = [&] { return call.is_done() || (until == Until::done_or_room && queue_.has_room()); };
   if (duty_.announced_asleep() && !waiters_.has_sentinel() && !armed_.load(std::memory_order_relaxed)) {
     duty_.announce_asleep(false);
   }
@@ -54,9 +58,9 @@ bool Dispatcher::work_until_done(Call& call, Until until) {
       return false;
     }
     turn();
-    return reached();
+    return reached(call, until);
   };
-  return reached() || spin_.spin(done, [this] { return may_spin(); }) || reached();
+  return reached(call, until) || spin_.spin(done, [this] { return may_spin(); }) || reached(call, until);
 }
 
 bool Dispatcher::sleep_as_sentinel(Call& call) {
@@ -68,7 +72,7 @@ bool Dispatcher::sleep_as_sentinel(Call& call) {
   ipc::store_load_fence();  // FENCE: pairs with the one in WorkerEnd::finish(): it rings or we see its response.
   duty_.run_timers();
   const bool moved = turn() > 0;
-  const std::int64_t until_ns = std::min(call.deadline_ns, duty_.next_due_ns());
+  const std::int64_t until_ns = std::min(call.due_ns(), duty_.next_due_ns());
   const bool sleep = !moved && call.announce_sleep(Call::Sleeper::epoll);
   release_token();
   if (sleep) {
@@ -83,27 +87,28 @@ void Dispatcher::sleep_as_waiter(Call& call) {
   waiters_.enlist(call);
   const bool sleep = call.announce_sleep(Call::Sleeper::futex);
   ipc::store_load_fence();  // FENCE: see token <-> waiter in token.h.
-  if (sleep && (token_.is_held() || waiters_.has_sentinel())) call.sleep(call.deadline_ns);
+  if (sleep && (token_.is_held() || waiters_.has_sentinel())) call.sleep(call.due_ns());
   call.retract_sleep();
   waiters_.delist(call);
 }
 
 // While another thread works for this one; only where a core is left for it.
-bool Dispatcher::spin_on(Call& call) {
+bool Dispatcher::spin_on(Call& call, Until until) {
   const int others = spinning_waiters_.fetch_add(1, std::memory_order_relaxed);
   if (static_cast<unsigned>(others) + options_.workers + 1 < cores_) {
-    for (int look = 0; look < kWaiterSpinLooks && !call.is_done(); ++look) ipc::cpu_pause();
+    for (int look = 0; look < kWaiterSpinLooks && !reached(call, until); ++look) ipc::cpu_pause();
   }
   spinning_waiters_.fetch_sub(1, std::memory_order_relaxed);
-  return call.is_done();
+  return reached(call, until);
 }
 
 bool Dispatcher::give_up_if_due(Call& call) {
-  if (call.deadline_ns == ipc::kNever || !ipc::has_passed(call.deadline_ns) || !call.claim()) return false;
+  const std::int64_t due_ns = call.due_ns();
+  if (due_ns == ipc::kNever || !ipc::has_passed(due_ns) || !call.claim()) return false;
   counters_.timed_out_by_waiter.add();
   call_events_.timed_out(call.method);
   call.timed_out = true;
-  finish_outside(call, deadline_exceeded(methods_.now().name(call.method), call.attempts > 0));
+  finish_outside(call, waited_too_long(call, methods_.now().name(call.method), call.attempts > 0));
   return true;
 }
 
@@ -111,6 +116,7 @@ void Dispatcher::cancelled(Call& call) {
   if (!call.claim()) return;
   counters_.cancelled.add();
   Error error = call_cancelled(methods_.now().name(call.method));
+  if (call.stream && !call.on_stop) error.message = "the stream of " + error.message.substr(0, error.message.find(" by its"));
   error.context.started = call.attempts > 0;
   finish_outside(call, std::move(error));
 }
@@ -124,17 +130,24 @@ void Dispatcher::finish_outside(Call& call, Error error) {
   counters_.failed_by_waiter.add();
   const bool asynchronous = call.asynchronous;
   if (asynchronous) counters_.asynchronous.subtract();
+  const bool streams = call.stream != nullptr;
+  if (streams) call.add_reference();  // the ready list's, while the waiter's still holds
   const Call::Sleeper sleeper = call.finish();
-  if (asynchronous) {
-    call.next_ready = nullptr;
-    add_ready(&call, &call);
-    if (armed_.load(std::memory_order_relaxed)) wake_set_.ring_completion();
+  if (sleeper == Call::Sleeper::poll || (asynchronous && !streams)) {
+    add_ready(call);
   } else if (sleeper == Call::Sleeper::futex) {
     call.wake();
   } else if (sleeper == Call::Sleeper::epoll) {
     wake_set_.ring_sleeper();
   }
+  if (streams && sleeper != Call::Sleeper::poll) call.drop_reference();
   raise_and_help(kAbandoned);  // its place in the queue is free again, its request in a lane revoked
+}
+
+void Dispatcher::add_ready(Call& call) {
+  call.next_ready = nullptr;
+  add_ready(&call, &call);
+  if (armed_.load(std::memory_order_relaxed)) wake_set_.ring_completion();
 }
 
 void Dispatcher::add_ready(Call* first, Call* last) {

@@ -33,7 +33,7 @@ void DutyCycle::attach(Attachment attachment) {
   slot.mean_service_ns = 0;
   slot.concurrency = attachment.concurrency;
   slot.has_event_loop = attachment.has_event_loop;
-  slot.stuck = slot.cancels_due = false;
+  slot.stuck = false;
   renew_credit(attachment.slot);
   loads_[static_cast<std::size_t>(attachment.slot)].node = attachment.node;
   slot.channel->announce_asleep(asleep_);
@@ -120,7 +120,8 @@ void DutyCycle::lose(int index, Journal::Entry& entry, const Death& death, bool 
     release(call);
     return;
   }
-  if (started ? ++call.deaths < options_.max_attempts && call.idempotent : call.requeues++ < options_.requeue_limit) {
+  const bool has_told = call.stream && call.stream->came > 0;  // part of it: it cannot be begun again
+  if (started ? ++call.deaths < options_.max_attempts && call.idempotent && !has_told : call.requeues++ < options_.requeue_limit) {
     call.to_queued();
     wait_again(call);
     counters_.requeued.add();

@@ -2,6 +2,7 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <utility>
@@ -14,6 +15,7 @@ namespace samovar::core {
 namespace {
 
 constexpr std::int64_t kLookNs = 20'000'000;        // whether the call has been cancelled: nobody tells
+constexpr std::int64_t kStreamLookNs = 1'000'000;   // whether chunks of its stream have been taken: likewise
 constexpr std::int64_t kEndNs = 1'000'000'000;      // a process's time to end after its answer
 
 Options for_one_call(Options options) {
@@ -94,10 +96,12 @@ class OneShots::Run {
     duty_.enter(call);
     duty_.send_pending();  // a batch of one: no other will come
     while (!call.is_done() && !owner_.stopping_.load()) {
-      const bool ended = wait(life_.channel->eventfd(), call.deadline_ns);
+      const bool ended = wait(life_.channel->eventfd(), call.stream ? ipc::in(kStreamLookNs) : call.deadline_ns);
+      if (call.stream) duty_.send_notes();  // credit
       duty_.run();
       duty_.run_timers();
       if (!duty_.outbox().violations.empty()) life_.process.signal_group(SIGKILL);
+      if (call.stream || call.asks) pass_on();
       if (ended) break;
     }
     if (owner_.stopping_.load()) duty_.fail_all(pool_stopped());
@@ -109,6 +113,24 @@ class OneShots::Run {
     }
     call.drop_reference();
     tell(asynchronous);
+  }
+
+  // Chunks to who waits for them, and questions to nobody. There will be more: the eventfd, which is readable now, has to tell of those.
+  void pass_on() {
+    std::uint64_t rings;
+    (void)!read(life_.channel->eventfd(), &rings, sizeof rings);
+    duty_.run();  // what came before that
+    std::vector<Answer> refusals;
+    for (const Question& question : std::exchange(duty_.outbox().questions, {})) {
+      refusals.push_back(refuse(question, "functions of the host cannot be called from a process for one call: the pool is switched off, quarantined, or a breaker is open",
+                                owner_.options_.inline_bytes_max));
+    }
+    if (!refusals.empty()) {
+      duty_.send_answers(std::move(refusals));
+      duty_.run();
+    }
+    duty_.outbox().violations.clear();
+    owner_.ends_.deliver(duty_.outbox());
   }
 
   void tell(bool asynchronous) {

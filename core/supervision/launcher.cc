@@ -93,6 +93,7 @@ Result<void> Launcher::welcome(unsigned worker, Incarnation& made) const {
   hello.probe_after_ns = options_.probe_after.count();
   hello.concurrency = options_.concurrency;
   hello.log_level = static_cast<std::uint8_t>(options_.log_level);
+  hello.stream_window = options_.stream_window;
   // A worker that has died already is noticed by its pidfd.
   (void)made.socket->send(ipc::encode_control(hello), made.channel->fds_for_worker(host_process_.get(), arena_.worker_fd()));
   made.channel->close_segment_fds();

@@ -4,6 +4,8 @@
 
 #include "ipc/clock.h"
 #include "ipc/layout.h"
+#include "python_ext/native/asker.h"
+#include "python_ext/native/host_link.h"
 
 namespace samovar::python {
 namespace {
@@ -64,6 +66,11 @@ PyObject* call_id(PyObject* self, void*) { return PyLong_FromUnsignedLongLong(fi
 PyObject* worker(PyObject* self, void*) { return PyLong_FromUnsignedLong(fields_of(self).worker); }
 PyObject* session(PyObject*, void*) { Py_RETURN_NONE; }
 
+PyObject* host(PyObject* self, void*) {
+  const auto* state = static_cast<ModuleState*>(PyType_GetModuleState(Py_TYPE(self)));
+  return state != nullptr ? make_host(state->host_type, self) : nullptr;
+}
+
 PyMethodDef kMethods[] = {
     {"cancelled", cancelled, METH_NOARGS,
      "cancelled() -> bool\n\nWhether nobody waits for this call any more: it was cancelled, its deadline has passed, or it has ended.\n"
@@ -79,6 +86,7 @@ PyGetSetDef kProperties[] = {
     {"call_id", call_id, nullptr, "The number of this call in its pool.", nullptr},
     {"worker", worker, nullptr, "The number of the worker that runs it.", nullptr},
     {"session", session, nullptr, "The session of this call: None, there are no sessions yet.", nullptr},
+    {"host", host, nullptr, "The host: host.call(name, *arguments, timeout=None) calls one of its functions, while this call runs.", nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
 const char kDoc[] =
@@ -98,6 +106,8 @@ PyType_Spec kSpec = {"samovar.Context", sizeof(ContextObject), 0,
 }  // namespace
 
 PyObject* make_context_type(PyObject* module) { return PyType_FromModuleAndSpec(module, &kSpec, nullptr); }
+
+const ContextFields& fields_of_context(PyObject* context) { return fields_of(context); }
 
 PyObject* ContextSource::open(const ContextFields& fields) {
   // Nobody can have kept it without counting: it supports no weak references and is not tracked by the collector.

@@ -19,14 +19,20 @@ namespace samovar::python {
 // The type, for the module. A new reference, or null with an exception.
 PyObject* make_context_type(PyObject* module);
 
+class Asker;
+
 struct ContextFields {
   std::uint64_t call_id = 0;
   std::int64_t deadline_ns = 0;                              // 0: none
   std::uint32_t worker = 0;
   const std::atomic<std::uint64_t>* commit_word = nullptr;  // of the running request; null: the call has ended
   ResultBlocks* blocks = nullptr;
+  Asker* asker = nullptr;                                    // of the worker's one loop; null: the host cannot be asked
   std::span<const std::atomic<std::uint64_t>* const> others{};  // those of the rest of its batch; valid while the call runs
 };
+
+// Requires: a context.
+const ContextFields& fields_of_context(PyObject* context);
 
 // Hands out contexts, and the last one again where nobody has kept it.
 class ContextSource {

@@ -96,7 +96,7 @@ PyObject* say_ready_and_serve(Link& link, std::vector<Method> methods, PyObject*
   if (!send_ready(link, methods)) return nullptr;
 
   const Prober::Serving probed(link.prober);
-  WorkerLoop loop(*link.end, link.hello.worker, link.hello.escaped_views_max, std::move(methods), describe, state);
+  WorkerLoop loop(*link.end, link.hello, std::move(methods), describe, state);
   switch (loop.run()) {
     case LoopEnd::stopped:
       return PyLong_FromLong(kExitStopped);

@@ -20,6 +20,7 @@ PyObject* receive_hello(PyObject* module, PyObject* fd);
 struct ModuleState {
   PyObject* argument_block_type;
   PyObject* context_type;
+  PyObject* host_type;
   PyObject* host_link_type;
   PyObject* nursery_link_type;
   PyObject* schema_type;

@@ -5,6 +5,7 @@
 
 #include "ipc/layout.h"
 #include "python_ext/native/argument_view.h"
+#include "python_ext/native/asker.h"
 #include "python_ext/native/context.h"
 #include "python_ext/native/event_lane.h"
 #include "python_ext/native/flat_payload.h"
@@ -30,6 +31,8 @@ int execute(PyObject* module) {
   if (state->argument_block_type == nullptr) return -1;
   state->context_type = make_context_type(module);
   if (state->context_type == nullptr || PyModule_AddObjectRef(module, "Context", state->context_type) < 0) return -1;
+  state->host_type = make_host_type(module);
+  if (state->host_type == nullptr || PyModule_AddObjectRef(module, "Host", state->host_type) < 0) return -1;
   state->host_link_type = make_host_link_type(module);
   if (state->host_link_type == nullptr || PyModule_AddObjectRef(module, "HostLink", state->host_link_type) < 0) return -1;
   state->nursery_link_type = make_nursery_link_type(module);
@@ -58,6 +61,7 @@ int traverse(PyObject* module, visitproc visit, void* arg) {
   if (const ModuleState* state = state_of(module)) {
     Py_VISIT(state->argument_block_type);
     Py_VISIT(state->context_type);
+    Py_VISIT(state->host_type);
     Py_VISIT(state->host_link_type);
     Py_VISIT(state->nursery_link_type);
     Py_VISIT(state->schema_type);
@@ -75,6 +79,7 @@ int clear(PyObject* module) {
   if (ModuleState* state = state_of(module)) {
     Py_CLEAR(state->argument_block_type);
     Py_CLEAR(state->context_type);
+    Py_CLEAR(state->host_type);
     Py_CLEAR(state->host_link_type);
     Py_CLEAR(state->nursery_link_type);
     Py_CLEAR(state->schema_type);

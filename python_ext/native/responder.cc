@@ -8,6 +8,12 @@
 #include "ipc/clock.h"
 
 namespace samovar::python {
+namespace {
+
+// How long a chunk waits for room in the arena, before the stream looks whether it has been cancelled: that rings nobody who waits so.
+constexpr std::int64_t kLookNs = 5'000'000;
+
+}  // namespace
 
 // GIL: held; released while the lane is full.
 void Responder::answer(RunningCall& call, Ref result) {
@@ -31,43 +37,91 @@ void Responder::answer(RunningCall& call, Ref result) {
 // Answers with a result, or to an argument, that lies in an arena. The result is let go before the response is published, for it
 // may hold the last view of the argument. GIL: held; released while lane or arena is full.
 void Responder::answer_large(RunningCall& call, Ref result) {
+  const bool may_wait = (call.request.flags & ipc::kRequestMayWait) != 0;
+  const std::int64_t until_ns = !may_wait ? 0 : call.request.deadline_ns != 0 ? call.request.deadline_ns : ipc::kNever;
   for (;;) {
     Encoded encoded;
     if (!encoder_.encode(result.get(), encoded)) return fail_to_encode(call);
     ipc::Response response{.call_id = call.request.call_id, .service_ns = call.service_ns, .kind = encoded.kind};
-    ipc::BlockReference block{.offset = 0, .size = encoded.size()};
-    response.payload = ipc::as_payload(block);
-    if (const auto in_place = in_argument(call, encoded)) {
-      block = *in_place;
-      response.flags = ipc::kResponseInArgument;
-    } else if (const auto made_there = in_result_block(encoded)) {
-      block = *made_there;
-      response.flags = ipc::kResponseInArena;
-    } else if (encoded.size() <= end_.payload_bytes_max()) {
-      private_result_.assign(encoded.bytes.begin(), encoded.bytes.end());
-      response.payload = private_result_;
-    } else {
-      if (header_fits(encoded)) block.size = encoded.tensors->elements_bytes();
-      switch (find_room(call, block)) {
-        case Room::found: break;
-        case Room::look_again: continue;
-        case Room::none: return;
-      }
-      std::byte* const out = end_.response_arena().at(block.offset);
-      header_fits(encoded) ? encoded.tensors->write_elements(out) : encoded.write(out);
-      response.flags = ipc::kResponseInArena;
-    }
-    if (response.flags != 0 && header_fits(encoded)) {  // beside the reference, where the host looks anyway
-      private_result_.resize(sizeof block + encoded.tensors->header_bytes());
-      std::memcpy(private_result_.data(), &block, sizeof block);
-      encoded.tensors->write_header(private_result_.data() + sizeof block);
-      response.payload = private_result_;
+    switch (lay_out(call, encoded, until_ns, "the result of ", response)) {
+      case Room::found: break;
+      case Room::look_again: continue;
+      case Room::none: return fail(call, std::move(no_room_));
+      case Room::ending: return;
     }
     encoder_.release();
     result.reset();
     return respond(call, response);
   }
 }
+
+// Puts what does not go into the record as it is where it is sent from, and fills `response`: its payload is then private. What else
+// is as find_room(). A chunk is always copied: whoever has yielded it may write it anew.
+Responder::Room Responder::lay_out(const RunningCall& call, const Encoded& encoded, std::int64_t until_ns, const char* what, ipc::Response& response) {
+  const bool by_reference = response.status != ipc::Status::chunk;
+  ipc::BlockReference block{.offset = 0, .size = encoded.size()};
+  if (const auto in_place = by_reference ? in_argument(call, encoded) : std::nullopt) {
+    block = *in_place;
+    response.flags = ipc::kResponseInArgument;
+  } else if (const auto made_there = by_reference ? in_result_block(encoded) : std::nullopt) {
+    block = *made_there;
+    response.flags = ipc::kResponseInArena;
+  } else if (encoded.size() <= end_.payload_bytes_max()) {
+    private_result_.assign(encoded.bytes.begin(), encoded.bytes.end());
+    response.payload = private_result_;
+    return Room::found;
+  } else {
+    if (header_fits(encoded)) block.size = encoded.tensors->elements_bytes();
+    if (const Room room = find_room(block, until_ns, what + call.method->described.name); room != Room::found) return room;
+    std::byte* const out = end_.response_arena().at(block.offset);
+    header_fits(encoded) ? encoded.tensors->write_elements(out) : encoded.write(out);
+    response.flags = ipc::kResponseInArena;
+  }
+  // The header of tensors beside the reference, where the host looks anyway.
+  private_result_.resize(sizeof block + (header_fits(encoded) ? encoded.tensors->header_bytes() : 0));
+  std::memcpy(private_result_.data(), &block, sizeof block);
+  if (header_fits(encoded)) encoded.tensors->write_header(private_result_.data() + sizeof block);
+  response.payload = private_result_;
+  return Room::found;
+}
+
+Responder::Sent Responder::send_chunk(const RunningCall& call, PyObject* chunk) {
+  for (;;) {
+    Encoded encoded;
+    if (!encoder_.encode(chunk, encoded)) return Sent::failed;
+    ipc::Response response{.call_id = call.request.call_id, .kind = encoded.kind, .status = ipc::Status::chunk, .payload = encoded.bytes};
+    if (encoded.size() > end_.payload_bytes_max()) [[unlikely]] {
+      switch (lay_out(call, encoded, ipc::in(kLookNs), "a chunk of ", response)) {
+        case Room::found: break;
+        case Room::look_again: return Sent::full;
+        case Room::none: return Sent::failed;
+        case Room::ending: return Sent::ending;
+      }
+    }
+    const auto size = static_cast<std::uint32_t>(response.payload.size());
+    std::byte* out = end_.try_claim(size);
+    if (out == nullptr) [[unlikely]] {
+      out = claim(size);
+      if (out == nullptr) return Sent::ending;
+      // The GIL was released: another thread may have written, resized or released what is to be sent. A block is ours.
+      if (response.flags == 0) continue;
+    }
+    ipc::write_response(response, out);
+    end_.publish();
+    encoder_.release();
+    return Sent::yes;
+  }
+}
+
+bool Responder::send(const ipc::Response& response) {
+  std::byte* out = claim(static_cast<std::uint32_t>(response.payload.size()));
+  if (out == nullptr) return false;
+  ipc::write_response(response, out);
+  end_.publish();
+  return true;
+}
+
+void Responder::fail_chunk(RunningCall& call) { PyErr_Occurred() != nullptr ? fail_to_encode(call) : fail(call, std::move(no_room_)); }
 
 // Whether these are tensors whose header can travel in the record.
 bool Responder::header_fits(const Encoded& encoded) const {
@@ -97,42 +151,41 @@ std::optional<ipc::BlockReference> Responder::in_result_block(const Encoded& enc
   return block;
 }
 
-// A block of the response arena for block.size bytes. look_again: the GIL was released, the result may have changed; none: the
-// call has been answered with why, or the worker ends. GIL: held; released while the arena is full and the call may wait.
-Responder::Room Responder::find_room(RunningCall& call, ipc::BlockReference& block) {
+// A block of the response arena for block.size bytes, of `what`. look_again: the GIL was released, what is to be sent may have changed;
+// none: no_room_ says why. GIL: held; released while the arena is full, until `until_ns`; 0: not at all.
+Responder::Room Responder::find_room(ipc::BlockReference& block, std::int64_t until_ns, const std::string& what) {
   const ipc::Arena& arena = end_.response_arena();
-  const auto what = [&] { return "the result of " + call.method->described.name + " is " + std::to_string(block.size) + " bytes"; };
+  const auto size = [&] { return what + " is " + std::to_string(block.size) + " bytes"; };
   if (block.size > arena.bytes_total()) {
-    fail(call, {ipc::FailureCode::result_too_large,
+    no_room_ = {ipc::FailureCode::result_too_large,
                 {},
-                what() + ", and the worker's response arena (response_arena_bytes) has " + std::to_string(arena.bytes_total()) +
+                size() + ", and the worker's response arena (response_arena_bytes) has " + std::to_string(arena.bytes_total()) +
                     ": return less, or start the pool with a larger one",
-                {}});
+                {}};
     return Room::none;
   }
   const auto allocated = end_.allocate_block(block.size);
   if (!allocated) {
-    fail(call, {ipc::FailureCode::arena_full, {}, what() + ", and the system has no memory for it: " + allocated.error().to_string(), {}});
+    no_room_ = {ipc::FailureCode::arena_full, {}, size() + ", and the system has no memory for it: " + allocated.error().to_string(), {}};
     return Room::none;
   }
   if (*allocated) {
     block.offset = **allocated;
     return Room::found;
   }
-  const std::int64_t until_ns = call.request.deadline_ns != 0 ? call.request.deadline_ns : ipc::kNever;
-  if ((call.request.flags & ipc::kRequestMayWait) != 0 && !ipc::has_passed(until_ns)) {
+  if (until_ns != 0 && !ipc::has_passed(until_ns)) {
     PyThreadState* thread = PyEval_SaveThread();
     end_.wait_for_release(until_ns);
     PyEval_RestoreThread(thread);
-    return end_.stopping() ? Room::none : Room::look_again;
+    return end_.stopping() ? Room::ending : Room::look_again;
   }
-  fail(call, {ipc::FailureCode::arena_full,
+  no_room_ = {ipc::FailureCode::arena_full,
               {},
-              what() + ", and the worker's response arena is full: of " + std::to_string(arena.bytes_total()) +
+              size() + ", and the worker's response arena is full: of " + std::to_string(arena.bytes_total()) +
                   " bytes (response_arena_bytes) " + std::to_string(arena.bytes_in_use()) +
                   " are in use by replies that the host still holds, and the longest free block has " +
                   std::to_string(arena.longest_free_bytes()) + "; drop replies, raise it, or pass WhenFull::wait",
-              {}});
+              {}};
   return Room::none;
 }
 

@@ -1,4 +1,5 @@
 // Responder: answers calls: with what their handler has returned, or with why there is nothing.
+// Streams: with what it yields, too.
 //
 // Threads: the interpreter's main thread. The GIL is held throughout, but for the waits named in claim() and find_room(). Runs user
 // code: what a result's end and the words of an exception take.
@@ -12,6 +13,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "ipc/channel.h"
@@ -31,6 +33,15 @@ class Responder {
   // With its result. GIL: held; released while lane or arena is full.
   void answer(RunningCall& call, Ref result);
 
+  // A part of an answer: what the handler has yielded. full: the response arena has no room, and had none for a moment; try again while
+  // somebody waits. failed: answer with fail_chunk(), which says why. GIL: held; released while lane or arena is full.
+  enum class Sent { yes, full, failed, ending };
+  Sent send_chunk(const RunningCall& call, PyObject* chunk);
+  void fail_chunk(RunningCall& call);
+
+  // Publishes what is not the call's answer. False: the host wants the worker to end. GIL: held; released while the lane is full.
+  bool send(const ipc::Response& response);
+
   // Without one. GIL: held; released while the lane is full. with_exception() takes the one that is set, and runs user code.
   void fail(RunningCall& call, Failure failure);
   void fail_with_exception(RunningCall& call, ipc::FailureCode code);
@@ -44,13 +55,14 @@ class Responder {
 
  private:
   // Where a result that does not fit into a record is to lie.
-  enum class Room { found, none, look_again };
+  enum class Room { found, none, look_again, ending };
 
   void answer_large(RunningCall& call, Ref result);
   bool header_fits(const Encoded& encoded) const;
   std::optional<ipc::BlockReference> in_argument(const RunningCall& call, const Encoded& encoded) const;
   std::optional<ipc::BlockReference> in_result_block(const Encoded& encoded);
-  Room find_room(RunningCall& call, ipc::BlockReference& block);
+  Room lay_out(const RunningCall& call, const Encoded& encoded, std::int64_t until_ns, const char* what, ipc::Response& response);
+  Room find_room(ipc::BlockReference& block, std::int64_t until_ns, const std::string& what);
   void fail_to_encode(RunningCall& call);
   std::byte* claim(std::uint32_t payload_bytes);
   void finish(const RunningCall& call);
@@ -60,6 +72,7 @@ class Responder {
   Tensors& tensors_;
   ResultEncoder encoder_;
   std::vector<std::byte> private_result_;  // reused from call to call
+  Failure no_room_;  // why find_room() has found none
 };
 
 }  // namespace samovar::python

@@ -15,22 +15,24 @@ constexpr std::int64_t kSwitchIntervalNs = 5'000'000;
 
 }  // namespace
 
-WorkerLoop::WorkerLoop(ipc::WorkerEnd& end, std::uint32_t worker, std::uint32_t escaped_views_max, std::vector<Method> methods,
-                       PyObject* describe, const ModuleState& state)
+WorkerLoop::WorkerLoop(ipc::WorkerEnd& end, const ipc::Hello& hello, std::vector<Method> methods, PyObject* describe, const ModuleState& state)
     : end_(end),
-      worker_(worker),
+      worker_(hello.worker),
       methods_(std::move(methods)),
       has_batches_(std::ranges::any_of(methods_, &Method::takes_batches)),
       ctx_names_(Ref::steal(Py_BuildValue("(N)", PyUnicode_InternFromString("ctx")))),
       thread_(PyThreadState_Get()),
       interpreter_(PyThreadState_GetInterpreter(thread_)),
       tensors_(end, state),
-      views_(end, reinterpret_cast<PyTypeObject*>(state.argument_block_type), tensors_.types.private_memory, escaped_views_max),
+      views_(end, reinterpret_cast<PyTypeObject*>(state.argument_block_type), tensors_.types.private_memory, hello.escaped_views_max),
       contexts_(reinterpret_cast<PyTypeObject*>(state.context_type)),
       reader_(end, tensors_),
       responder_(end, describe, tensors_),
+      notes_(end, hello.stream_window),
+      asker_(end, notes_, responder_),
+      streamer_(end, responder_, contexts_, notes_),
       running_(views_),
-      batch_(end, worker, views_, contexts_, reader_, responder_, tensors_.blocks, ctx_names_) {}
+      batch_(end, hello.worker, views_, contexts_, reader_, responder_, tensors_.blocks, ctx_names_) {}
 
 LoopEnd WorkerLoop::run() {
   while (!end_.stopping()) {
@@ -38,6 +40,7 @@ LoopEnd WorkerLoop::run() {
     switch (end_.peek(request)) {
       case ipc::Peek::record:
         serve(request);
+        if (notes_.broken()) return LoopEnd::broken;
         if (!alone()) yield_to_others();
         break;
       case ipc::Peek::empty:
@@ -105,9 +108,12 @@ void WorkerLoop::serve(const ipc::Request& request) {
   }
 
   running_.method = &methods_[index];
+  const bool streams = running_.method->described.stream;
+  if (streams != ((request.flags & ipc::kRequestStream) != 0)) [[unlikely]] return refuse(running_);
   Ref result = call(running_);
-  if (running_.method->wants_ctx) contexts_.close();
   if (is_forked_child()) [[unlikely]] end_forked_child();
+  if (streams && result) return streamer_.run(running_, std::move(result));
+  if (running_.method->wants_ctx) contexts_.close();
   if (!result) return responder_.fail_with_exception(running_, running_.failure_code);
   responder_.answer(running_, std::move(result));
 }
@@ -138,6 +144,16 @@ bool WorkerLoop::await_next(ipc::Request& out) {
   }
 }
 
+// Of a method that answers in another way than the host expects. GIL: held; released while the lane is full.
+void WorkerLoop::refuse(RunningCall& call) {
+  const std::string name = '"' + call.method->described.name + '"';
+  responder_.fail(call, {ipc::FailureCode::argument,
+                         "TypeError",
+                         call.method->described.stream ? name + " is a stream: use Pool::stream or Pool::submit_stream"
+                                                       : name + " is not a stream: use Pool::call or Pool::submit",
+                         {}});
+}
+
 // GIL: held; the handler may drop it. Null with an exception; `failure_code` then says whose fault it is.
 Ref WorkerLoop::call(RunningCall& call) {
   Arguments arguments;
@@ -146,7 +162,8 @@ Ref WorkerLoop::call(RunningCall& call) {
   PyObject* const* items = arguments.data();
   PyObject* names = nullptr;
   if (call.method->wants_ctx) {
-    PyObject* context = contexts_.open({request.call_id, request.deadline_ns, worker_, end_.current_word(), &tensors_.blocks});
+    PyObject* context =
+        contexts_.open({request.call_id, request.deadline_ns, worker_, end_.current_word(), &tensors_.blocks, &asker_, {}});
     if (context == nullptr) return {};
     with_context_.assign(items, items + arguments.count());
     with_context_.push_back(context);

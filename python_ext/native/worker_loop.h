@@ -15,13 +15,16 @@
 #include "ipc/channel.h"
 #include "python_ext/native/argument_view.h"
 #include "python_ext/native/arguments.h"
+#include "python_ext/native/asker.h"
 #include "python_ext/native/batch_run.h"
 #include "python_ext/native/context.h"
 #include "python_ext/native/host_link.h"
 #include "python_ext/native/method.h"
+#include "python_ext/native/notes.h"
 #include "python_ext/native/ref.h"
 #include "python_ext/native/responder.h"
 #include "python_ext/native/running_call.h"
+#include "python_ext/native/stream.h"
 #include "python_ext/native/tensors.h"
 
 namespace samovar::python {
@@ -35,8 +38,7 @@ enum class LoopEnd {
 class WorkerLoop {
  public:
   // Requires: `end` lives as long as the process. `describe`: see take_exception().
-  WorkerLoop(ipc::WorkerEnd& end, std::uint32_t worker, std::uint32_t escaped_views_max, std::vector<Method> methods,
-             PyObject* describe, const ModuleState& state);
+  WorkerLoop(ipc::WorkerEnd& end, const ipc::Hello& hello, std::vector<Method> methods, PyObject* describe, const ModuleState& state);
 
   // GIL: held; released while waiting. Blocks until the end.
   LoopEnd run();
@@ -49,6 +51,7 @@ class WorkerLoop {
   void serve(const ipc::Request& request);
   void serve_batch(const ipc::Request& first, const Method& method);
   bool await_next(ipc::Request& out);
+  void refuse(RunningCall& call);
   Ref call(RunningCall& call);
 
   // Constant after construction.
@@ -67,6 +70,9 @@ class WorkerLoop {
   ContextSource contexts_;
   ArgumentReader reader_;
   Responder responder_;
+  Notes notes_;
+  Asker asker_;
+  Streamer streamer_;
   RunningCall running_;
   BatchRun batch_;
   std::vector<PyObject*> with_context_;

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from samovar.host import HostError, HostTimeout
 from samovar.methods import after_fork, before_fork, method, preload
 
 if TYPE_CHECKING:
@@ -25,7 +26,19 @@ if TYPE_CHECKING:
     from samovar.schemas import flatbuffer, schema
 
 __version__ = "0.1.0"
-__all__ = ["Context", "Tensor", "__version__", "after_fork", "before_fork", "flatbuffer", "method", "preload", "schema"]
+__all__ = [
+    "Context",
+    "HostError",
+    "HostTimeout",
+    "Tensor",
+    "__version__",
+    "after_fork",
+    "before_fork",
+    "flatbuffer",
+    "method",
+    "preload",
+    "schema",
+]
 
 
 def __getattr__(name: str) -> object:

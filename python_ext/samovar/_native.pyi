@@ -84,6 +84,20 @@ class EventLane:
     def end_sleep(self) -> None: ...
     def close(self) -> None: ...
     def nudge(self) -> None: ...
+    @property
+    def host(self) -> Host:
+        """The host, whose functions can be called while this call runs."""
+
+@final
+class Host:
+    """The host, as a running method sees it: ctx.host."""
+
+    def call(self, name: str, /, *arguments: Any, timeout: float | None = None) -> Any:
+        """Call a function that the host has exposed, and wait for what it returns.
+
+        At most `timeout` seconds, and never beyond the deadline of this call. From the main thread only. Raises HostError
+        with the function's error, HostTimeout where it has not answered in time.
+        """
 
 @final
 class HostLink:

@@ -105,6 +105,7 @@ class Registry:
         name: str,
         batch: Batch = ONE_AT_A_TIME,
         *,
+        stream: bool = False,
         tensors: Tensors = "numpy",
         schema: Schema | None = None,
     ) -> None:
@@ -113,13 +114,14 @@ class Registry:
         check_schema(function, schema)
         limits = limits_of(function)
         if batch.size_max > 1:
-            limits = limits_of_batch(function, limits)
+            limits = limits_of_batch(function, limits, stream)
         added = Method(
             name,
             function,
             wants_ctx(function),
             place_of(function),
             limits,
+            stream=stream or inspect.isgeneratorfunction(function),
             asynchronous=inspect.iscoroutinefunction(function),
             batch_max=batch.size_max,
             batch_wait_ns=batch.wait_ns,
@@ -166,6 +168,7 @@ def method(function: F, /) -> F: ...
 def method(
     name: str | None = None,
     *,
+    stream: bool = False,
     batch: bool = False,
     max_batch: int | None = None,
     max_wait: str | float | None = None,
@@ -175,6 +178,7 @@ def method(
 def method(
     name: Any = None,
     *,
+    stream: bool = False,
     batch: Any = False,
     max_batch: int | None = None,
     max_wait: str | float | None = None,
@@ -184,6 +188,10 @@ def method(
     """Let the host call a function by its name, or by the name given: @samovar.method, @samovar.method("name").
 
     The function stays as it is. If it declares a parameter `ctx`, it gets a samovar.Context there.
+
+    A generator function is a stream: each item it yields goes to the host as a chunk, at most `stream_window` ahead of who
+    takes them, and what it returns ends the stream. `stream=True` says so of a function that returns an iterator. Where
+    nobody waits for more the generator is closed: GeneratorExit is raised at its yield.
 
     With batch=True it is called with a list of arguments, one for each of 1 to `max_batch` calls (32; at most 1024), and
     returns a list with a result for each, in their order. The argument of a call stands there as it is, several as a tuple,
@@ -211,10 +219,10 @@ def method(
             if batch is True and not handler.takes_batches:
                 raise TypeError(f"{function.__qualname__} takes batches by `handle_batch(self, items)`, which it lacks")
             rule = batch_rule(batch or handler.takes_batches, max_batch, max_wait)
-            registry.add_class(handler, called, rule, tensors=tensors, schema=schema)
+            registry.add_class(handler, called, rule, stream=stream, tensors=tensors, schema=schema)
         else:
             rule = batch_rule(batch, max_batch, max_wait)
-            registry.add_method(function, called, rule, tensors=tensors, schema=schema)
+            registry.add_method(function, called, rule, stream=stream, tensors=tensors, schema=schema)
         return function
 
     batch_rule(batch or max_batch is not None or max_wait is not None, max_batch, max_wait)  # what is wrong is told here
@@ -329,10 +337,10 @@ def limits_of(function: AnyFunction) -> Limits:
     return Limits(required, allowed, keyword, shown(signature))
 
 
-def limits_of_batch(function: AnyFunction, limits: Limits) -> Limits:
+def limits_of_batch(function: AnyFunction, limits: Limits, stream: bool) -> Limits:
     """What each call of a batch can have: the function itself is given their list."""
-    if inspect.isgeneratorfunction(function):
-        raise TypeError(f"{place_of(function)}: a generator cannot take batches; return a list with a result for each call")
+    if stream or inspect.isgeneratorfunction(function):
+        raise TypeError(f"{place_of(function)}: a stream cannot take batches; return a list with a result for each call")
     if limits.keyword or not limits.positional_min <= 1 <= limits.positional_max:
         raise TypeError(
             f"{place_of(function)} must take one argument, the list of what its calls were given (and `ctx`, if it likes): "

@@ -381,6 +381,16 @@ const std::map<std::string_view, std::function<void()>>& effects() {
          EXPECT_TRUE(pool.call("keep", bytes(std::string(5000, 'x').data(), 5000)));
          EXPECT_EQ(pool.stats().escaped_views, 0u) << "it was copied";
        }},
+      {"stream_window",
+       [] {
+         Pool pool = start(with("stream_window", "3", options("streams.py")));
+         const Folder folder;
+         const auto far = [&](const char* text) { return wait_until([&] { return folder.read("far") == text; }); };
+         Result<Stream> stream = pool.stream("written", text(folder.file("far")));
+         EXPECT_TRUE(far("3"));
+         EXPECT_TRUE(stream->next());
+         EXPECT_TRUE(far("4")) << "one was taken";
+       }},
       {"kill_grace",
        [] {
          Gate gate;

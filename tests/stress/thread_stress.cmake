@@ -17,6 +17,8 @@ target_link_libraries(thread_async_test PRIVATE samovar_thread_worker)
 
 samovar_test(thread_event_loop_test stress ${CMAKE_CURRENT_LIST_DIR}/thread_event_loop_test.cc)
 target_link_libraries(thread_event_loop_test PRIVATE samovar_thread_worker)
+samovar_test(thread_stream_test stress ${CMAKE_CURRENT_LIST_DIR}/thread_stream_test.cc)
+target_link_libraries(thread_stream_test PRIVATE samovar_thread_worker)
 
 samovar_test(thread_breaker_test stress ${CMAKE_CURRENT_LIST_DIR}/thread_breaker_test.cc)
 target_link_libraries(thread_breaker_test PRIVATE samovar_thread_worker)

@@ -40,14 +40,14 @@ std::span<std::byte> writable(std::span<const std::byte> pages) {
 }  // namespace
 
 std::vector<ipc::Method> methods() {
-  return {{.name = "echo"}, {.name = "sleep"}, {.name = "fail"}, {.name = "hold"}, {.name = "same"}, {.name = "keep"}};
+  return {{.name = "echo"}, {.name = "sleep"}, {.name = "fail"}, {.name = "hold"}, {.name = "same"}, {.name = "keep"}, {.name = "stream", .stream = true}};
 }
 
 // --- ThreadWorker ---------------------------------------------------------------------------------------------------------
 
 ThreadWorker::ThreadWorker(ipc::HostEnd& channel, std::span<const std::byte> request_arena, Fate fate, Lie lie,
-                           std::int64_t spin_max_ns, OnRun on_run, std::uint32_t concurrency)
-    : channel_(channel), fate_(fate), lie_(lie), on_run_(std::move(on_run)), concurrency_(concurrency) {
+                           std::int64_t spin_max_ns, OnRun on_run, std::uint32_t concurrency, std::uint32_t stream_window)
+    : channel_(channel), fate_(fate), lie_(lie), on_run_(std::move(on_run)), concurrency_(concurrency), stream_window_(stream_window) {
   const std::size_t segment_bytes = ipc::worker_segment_bytes(channel.options().lane_bytes);
   const ipc::WorkerMemory memory{.host = channel.host_memory(),
                                  .worker = writable({channel.worker_memory(), segment_bytes}).data(),
@@ -117,6 +117,9 @@ bool ThreadWorker::serve(const ipc::Request& request) {
     if (on_run_) on_run_(request.call_id, *payload);
     if (lie_ != Lie::none) {
       lie(request);
+      if (lie_ == Lie::chunk_unasked || lie_ == Lie::chunk_beyond_credit || lie_ == Lie::chunk_outside) {
+        while (!killed_.load()) std::this_thread::sleep_for(std::chrono::microseconds(100));  // found out while it lives
+      }
       if (lie_ != Lie::never_consumes && lie_ != Lie::started_runs_ahead && lie_ != Lie::releases_unasked) return false;
     }
     switch (static_cast<Method>(request.method)) {
@@ -140,6 +143,9 @@ bool ThreadWorker::serve(const ipc::Request& request) {
         }
         break;
       case Method::echo: break;
+      case Method::stream:
+        if (!stream(request) && killed_.load()) return false;
+        break;
       case Method::same:
         if (!in_arena) break;
         reference_.assign(request.payload.begin(), request.payload.end());
@@ -171,6 +177,41 @@ bool ThreadWorker::serve(const ipc::Request& request) {
   if (alive) served_.fetch_add(1);
   if (!alive || dies(Point::after_response)) return false;
   ++number_;
+  return true;
+}
+
+bool ThreadWorker::stream(const ipc::Request& request) {
+  std::uint32_t count;
+  std::memcpy(&count, result_.data(), sizeof count);
+  std::uint64_t credit = stream_window_;
+  for (std::uint64_t sent = 0; sent < count;) {
+    while (end_->has_note() || sent == credit) {
+      if (killed_.load() || end_->stopping()) return false;
+      ipc::Note note;
+      switch (end_->peek_note(note)) {
+        case ipc::Peek::broken: broken("the host has published what is no note");
+        case ipc::Peek::empty: end_->wait_for_note(ipc::kNever); continue;
+        case ipc::Peek::record: break;
+      }
+      const bool ours = note.call_id == request.call_id;
+      if (ours && note.topic == ipc::Topic::credit) credit = std::max(credit, note.number);
+      const bool cancelled = ours && note.topic == ipc::Topic::cancel;
+      end_->pop_note();
+      if (cancelled) return false;
+    }
+    if (!send_chunk(request, sent++)) return false;
+  }
+  return true;
+}
+
+bool ThreadWorker::send_chunk(const ipc::Request& request, std::uint64_t number) {
+  std::byte* out;
+  while ((out = end_->try_claim(sizeof number)) == nullptr) {
+    end_->wait_for_room(sizeof number);
+    if (killed_.load() || end_->stopping()) return false;
+  }
+  ipc::write_response({.call_id = request.call_id, .kind = ipc::Kind::bytes, .status = ipc::Status::chunk, .payload = std::as_bytes(std::span(&number, 1))}, out);
+  end_->publish();
   return true;
 }
 
@@ -232,6 +273,17 @@ void ThreadWorker::lie(const ipc::Request& request) {
     case Lie::not_its_argument: lie_about_block({0, 5000}, ipc::kResponseInArgument); break;
     case Lie::keeps_no_argument: respond({.call_id = request.call_id, .flags = ipc::kResponseArgumentEscaped}, true, false); break;
     case Lie::unknown_flags: respond({.call_id = request.call_id, .flags = 0x8000}, true, false); break;
+    case Lie::chunk_unasked: send_chunk(request, 0); break;
+    case Lie::chunk_beyond_credit:
+      for (std::uint64_t number = 0; number <= stream_window_; ++number) send_chunk(request, number);
+      break;
+    case Lie::chunk_outside: {
+      const ipc::BlockReference block{channel_.response_arena().size() - 4096, 4097};
+      ipc::write_response({.call_id = request.call_id, .flags = ipc::kResponseInArena, .kind = ipc::Kind::bytes, .status = ipc::Status::chunk, .payload = ipc::as_payload(block)},
+                          end_->try_claim(ipc::kBlockReferenceBytes));
+      end_->publish();
+      break;
+    }
     case Lie::releases_unasked: end_->release_argument(request.call_id + 1'000'000); break;
     case Lie::garbage_response: {
       std::byte* out = end_->try_claim(0);
@@ -326,7 +378,7 @@ void Fleet::start(int index) {
   const std::span<const std::byte> arena(arena_->at(0), arena_->bytes_mapped());
   auto worker = std::make_unique<ThreadWorker>(*channel, arena, plan_.fate ? plan_.fate(index, incarnation) : Fate{},
                                                plan_.lie ? plan_.lie(index, incarnation) : Lie::none,
-                                               options_.spin_max.count(), plan_.on_run, plan_.concurrency);
+                                               options_.spin_max.count(), plan_.on_run, plan_.concurrency, options_.stream_window);
   await_pong(*channel);
   {
     std::lock_guard lock(mutex_);

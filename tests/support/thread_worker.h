@@ -35,6 +35,7 @@ enum class Method : std::uint16_t {
   hold = 4,   // runs until release(), revoked or dead; then as echo
   same = 5,   // the payload itself: where it lies in the request arena, a reference to it
   keep = 6,   // nothing; where the payload lies in the request arena it is viewed on, until the next `keep`
+  stream = 7, // as many chunks as the first four bytes say, each its number; then as echo
 };
 std::vector<ipc::Method> methods();  // in this order
 
@@ -73,6 +74,9 @@ enum class Lie {
   unknown_flags,
   answers_twice,       // answers a call a second time; as those below where it runs several at once
   answers_unbegun,     // answers a call that it has not begun
+  chunk_unasked,       // sends a chunk of a call that is no stream
+  chunk_beyond_credit, // sends one more chunk than it may
+  chunk_outside,       // sends a chunk that ends behind its arena
   releases_unasked,    // releases an argument that it does not have, besides one that it views
 };
 
@@ -84,7 +88,7 @@ class ThreadWorker {
   // Requires: `channel` outlives this and is given to nobody else's WorkerEnd.
   // `concurrency` > 1: begins so many at once, as an event loop does, gives their records back, and answers them in any order.
   ThreadWorker(ipc::HostEnd& channel, std::span<const std::byte> request_arena, Fate fate, Lie lie, std::int64_t spin_max_ns, OnRun on_run,
-               std::uint32_t concurrency = 1);
+               std::uint32_t concurrency = 1, std::uint32_t stream_window = 64);
   ~ThreadWorker();  // kills it
 
   void release() { released_.store(true); }    // lets `hold` return, now and later
@@ -114,12 +118,15 @@ class ThreadWorker {
   bool place(ipc::Response& response);  // in the arena, where it is large; false: it has been killed
   bool dies(Point point) const { return fate_.death == point && number_ == fate_.at; }
   void lie(const ipc::Request& request);
+  bool stream(const ipc::Request& request);  // false: nobody waits any more, or it has been killed
+  bool send_chunk(const ipc::Request& request, std::uint64_t number);
 
   ipc::HostEnd& channel_;
   const Fate fate_;
   const Lie lie_;
   const OnRun on_run_;
   const std::uint32_t concurrency_;
+  const std::uint32_t stream_window_;
   std::uint64_t dice_ = 0x9e37'79b9'7f4a'7c15;
   std::unique_ptr<ipc::WorkerEnd> end_;
   std::uint64_t number_ = 0;     // of the running request
@@ -150,7 +157,7 @@ class Fleet {
     bool replace = true;                                            // dead workers
     bool backstop = true;                                           // as the supervisor does
     unsigned cores = 2;
-    core::MethodNumbers numbers{1, 2, 3, 4, 5, 6};  // 0 for a method that the workers lack
+    core::MethodNumbers numbers{1, 2, 3, 4, 5, 6, 7};  // 0 for a method that the workers lack
     ThreadWorker::OnRun on_run;
     std::uint32_t concurrency = 1;  // of each worker; as Options::concurrency
   };

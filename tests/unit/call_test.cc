@@ -50,6 +50,68 @@ TEST(Call, comes_claimed_from_the_pool_and_clean) {
   give_back(*again);
 }
 
+TEST(Call, news_wakes_its_waiter_once_until_it_is_taken) {
+  Pool pool(CallPool::create());
+  Call& call = *pool->acquire();
+  for (const Call::Sleeper how : {Call::Sleeper::futex, Call::Sleeper::epoll, Call::Sleeper::poll}) {
+    EXPECT_FALSE(call.has_news());
+    EXPECT_TRUE(call.announce_sleep(how));
+    EXPECT_EQ(call.announce_news(), how);
+    EXPECT_EQ(call.announce_news(), Call::Sleeper::none) << "it has been woken already";
+    EXPECT_TRUE(call.has_news());
+    EXPECT_FALSE(call.announce_sleep(how)) << "there is something to take first";
+    call.take_news();
+  }
+  EXPECT_EQ(call.phase(), Call::claimed) << "which news leaves alone";
+  EXPECT_EQ(call.announce_news(), Call::Sleeper::none) << "nobody sleeps";
+  call.to_queued();
+  EXPECT_TRUE(call.claim());
+  EXPECT_TRUE(call.has_news()) << "which phases leave alone";
+  call.take_news();
+  EXPECT_TRUE(call.announce_sleep(Call::Sleeper::futex));
+  EXPECT_EQ(call.announce_news(), Call::Sleeper::futex);
+  EXPECT_EQ(call.finish(), Call::Sleeper::none) << "news has woken it";
+  EXPECT_TRUE(call.has_news());
+  give_back(call);
+}
+
+TEST(Call, chunks_are_taken_in_order_and_those_left_go_back) {
+  Pool pool(CallPool::create());
+  Call& call = *pool->acquire();
+  call.stream = std::make_unique<CallStream>(4, ipc::kNever);
+  const auto push = [&](std::uint64_t number) {
+    Call* chunk = call.acquire_chunk();
+    chunk->response.call_id = number;
+    call.push_chunk(*chunk);
+    call.announce_news();
+  };
+  const auto take = [&] {
+    Call* chunk = call.stream->take(call);
+    if (!chunk) return std::uint64_t{0};
+    const std::uint64_t number = chunk->response.call_id;
+    chunk->drop_reference();
+    return number;
+  };
+  EXPECT_EQ(take(), 0u);
+  for (std::uint64_t number : {1, 2, 3}) push(number);
+  EXPECT_EQ(take(), 1u);
+  EXPECT_EQ(call.stream->credit_due(), 0u);
+  push(4);
+  EXPECT_EQ(take(), 2u);
+  EXPECT_EQ(call.stream->credit_due(), 6u) << "half of the window has been taken";
+  EXPECT_EQ(take(), 3u);
+  EXPECT_EQ(take(), 4u);
+  EXPECT_EQ(take(), 0u);
+  EXPECT_FALSE(call.has_news());
+  push(5);
+  push(6);
+  call.finish();
+  give_back(call);
+  Call* again = pool->acquire();
+  EXPECT_FALSE(again->stream);
+  give_back(*again);
+}
+
 TEST(Call, moves_through_its_phases) {
   Pool pool(CallPool::create());
   Call& call = *pool->acquire();

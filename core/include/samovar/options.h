@@ -106,6 +106,8 @@ struct Options {
   Duration arena_trim_delay = std::chrono::seconds(1);          // until freed memory goes back to the kernel
   std::uint32_t escaped_views_max = 256;  // large payloads that one worker still views after their calls; more are copied
 
+  std::uint32_t stream_window = 64;  // chunks of a stream that its worker may be ahead of who takes them
+
   Duration spin_max = std::chrono::microseconds(50);  // longest spin before a wait sleeps; 0: sleep at once
 
   std::string python{};                  // interpreter; empty: the one the extension was built for, else python3 in $PATH
@@ -170,6 +172,7 @@ struct CallOptions {
   WhenFull when_full = WhenFull::fail;                              // a full queue: an error, or a wait until the deadline
   bool idempotent = false;                                          // may run again where a worker died while it ran: see max_attempts
   bool timed = false;                                               // the reply tells the time in the handler
+  std::optional<Duration> chunk_timeout{};                          // of a stream: the longest wait for each chunk; none but `timeout`, for all
 };
 
 }  // namespace samovar

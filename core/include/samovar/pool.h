@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
 #include <memory>
 #include <span>
@@ -19,6 +20,7 @@
 #include <samovar/async.h>
 #include <samovar/callback.h>
 #include <samovar/error.h>
+#include <samovar/host.h>
 #include <samovar/loan.h>
 #include <samovar/method.h>
 #include <samovar/options.h>
@@ -26,6 +28,7 @@
 #include <samovar/reply.h>
 #include <samovar/request.h>
 #include <samovar/stats.h>
+#include <samovar/stream.h>
 
 namespace samovar {
 
@@ -64,6 +67,15 @@ class SAMOVAR_API Pool {
   [[nodiscard]] Result<void> submit(std::string_view method, const Payload& payload, Callback done,
                                     const CallOptions& options = {});
 
+  // Begins a stream: a method that yields its results. Copies the payload, but for a loan's. stream.h says what holds. Fails as
+  // submit(), and with invalid_payload where the method is no stream; call() and submit() of one that is fail likewise.
+  Result<Stream> stream(std::string_view method, const Payload& payload = {}, const CallOptions& options = {});
+
+  // The same by callbacks, inside poll() and nowhere else: `on_chunk` for each chunk, in order, then `on_end` once, with what the method
+  // has returned or the error that has ended the stream. The worker gets credit for a chunk when `on_chunk` has returned. Neither may throw.
+  [[nodiscard]] Result<void> submit_stream(std::string_view method, const Payload& payload, std::function<void(Reply)> on_chunk,
+                                           Callback on_end, const CallOptions& options = {});
+
   // A block of `bytes` in shared memory, to be written in place and sent without a copy. Blocks up to `wait` while the arena
   // is full. Fails: resource_exhausted (with the sizes), payload_too_large (for the whole arena).
   Result<Loan> loan(std::size_t bytes, Duration wait = Duration::zero());
@@ -88,6 +100,13 @@ class SAMOVAR_API Pool {
   template <typename Signature>
   Method<Signature> method(std::string_view name, CallOptions options = {}) const {
     return Method<Signature>(resolve(name, arity(static_cast<Signature*>(nullptr))), std::move(options));
+  }
+
+  // Lets methods call `function` by `name`: ctx.host.call(name, …); host.h says what it may be and where it runs. In place of one of that
+  // name. What it captures must live until the pool has been drained or destroyed.
+  template <typename F>
+  void expose(std::string_view name, F function) {
+    expose_function(name, detail::host_function(std::move(function)));
   }
 
   // Moves calls and replies on and runs callbacks of finished calls. Returns how many it ran. When it finds nothing to do
@@ -121,6 +140,7 @@ class SAMOVAR_API Pool {
     return sizeof...(Args);
   }
   Result<detail::OneLoan> loan_one(DType dtype, const Shape& shape, Duration wait);
+  void expose_function(std::string_view name, detail::HostFunction function);
   detail::MethodTarget resolve(std::string_view name, std::size_t arguments) const;
 
   explicit Pool(std::unique_ptr<core::PoolState> state);

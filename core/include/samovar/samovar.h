@@ -9,6 +9,7 @@
 #include <samovar/encoder.h>
 #include <samovar/error.h>
 #include <samovar/events.h>
+#include <samovar/host.h>
 #include <samovar/inspect.h>
 #include <samovar/loan.h>
 #include <samovar/method.h>
@@ -18,6 +19,7 @@
 #include <samovar/reply.h>
 #include <samovar/request.h>
 #include <samovar/stats.h>
+#include <samovar/stream.h>
 #include <samovar/tensor.h>
 #include <samovar/tensor_types.h>
 #include <samovar/value.h>
