@@ -72,6 +72,12 @@ std::string bench_directory() {
   return fs::exists(installed, ignored) ? fs::canonical(installed, ignored).string() : SAMOVAR_BENCH_DIRECTORY;
 }
 
+std::string compiled_schemas() {
+  const fs::path installed = fs::path(bench_directory()) / "compiled_schemas";
+  std::error_code ignored;
+  return fs::exists(installed, ignored) ? installed.string() : (tool_folder() / ".." / "bench" / "schemas").string();
+}
+
 std::string choose_python(const std::string& asked) {
   if (!asked.empty()) return asked;
   if (const char* named = std::getenv("SAMOVAR_PYTHON"); named && *named) return named;

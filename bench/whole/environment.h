@@ -11,6 +11,9 @@ namespace samovar::bench {
 // The peers' scripts and the module of no-op methods: below an installed tool's share/, else in the source tree.
 std::string bench_directory();
 
+// Where bench/schemas was compiled to: below an installed tool's share/, else in the tool's build tree.
+std::string compiled_schemas();
+
 // `asked` if it is not empty, else $SAMOVAR_PYTHON, else the interpreter that the extension was built for.
 std::string choose_python(const std::string& asked);
 

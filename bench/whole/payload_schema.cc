@@ -17,7 +17,7 @@ Made<SchemaCosts> measure_schema(const std::string& python, int cpu) {
   for (std::string& variable : environment_with_samovar()) {
     if (variable.starts_with("PYTHONPATH=")) argv.push_back(std::move(variable));
   }
-  argv.insert(argv.end(), {python, bench_directory() + "/peers/schema_fields.py", SAMOVAR_BENCH_SCHEMAS});
+  argv.insert(argv.end(), {python, bench_directory() + "/peers/schema_fields.py", compiled_schemas()});
   auto child = Child::start(std::move(argv), cpu);
   if (!child) return tl::unexpected(child.error());
   const auto said = (*child)->finish();

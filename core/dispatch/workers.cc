@@ -121,6 +121,10 @@ void DutyCycle::lose(int index, Journal::Entry& entry, const Death& death, bool 
     return;
   }
   const bool has_told = call.stream && call.stream->came > 0;  // part of it: it cannot be begun again
+  if (ipc::has_passed(call.deadline_ns)) {  // its caller is about to say so, and may have been kept from it until an overdue worker was killed
+    if (started) breakers_.unanswered(call.method);
+    return give_up_at_deadline(call, true);
+  }
   if (started ? ++call.deaths < options_.max_attempts && call.idempotent && !has_told : call.requeues++ < options_.requeue_limit) {
     call.to_queued();
     wait_again(call);

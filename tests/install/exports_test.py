@@ -17,8 +17,8 @@ def exported(library: Path) -> list[str]:
 
 
 def name_of(symbol: str) -> str:
-    """samovar::Pool::poll of the above."""
-    return re.split(r"[(@\[]", symbol.removeprefix("operator"), maxsplit=1)[0]
+    """samovar::Pool::poll of the above; of a conversion what it is to: samovar::TensorRef::Payload."""
+    return re.split(r"[(@\[]", re.sub(r"operator (\w+::)*", "", symbol), maxsplit=1)[0]
 
 
 def test_library_exports_what_a_public_header_declares(prefix: Path) -> None:

@@ -473,7 +473,7 @@ def test_a_method_takes_a_schema_with_a_root() -> None:
     from samovar.methods import Registry
 
     registry = Registry()
-    registry.add_method(lambda argument: None, "good", answer)
+    registry.add_method(lambda argument: None, "good", schema=answer)
     assert registry.methods[0].schema is answer
     with pytest.raises(TypeError, match="schema= takes what samovar.schema\\(\\) returns, not str"):
-        registry.add_method(lambda argument: None, "bad", "answer.bfbs")  # type: ignore[arg-type]
+        registry.add_method(lambda argument: None, "bad", schema="answer.bfbs")  # type: ignore[arg-type]

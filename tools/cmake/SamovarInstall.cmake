@@ -85,6 +85,8 @@ if(SAMOVAR_TOOLS)
   if(SAMOVAR_BENCH)
     install(DIRECTORY ${PROJECT_SOURCE_DIR}/bench/peers DESTINATION ${CMAKE_INSTALL_DATADIR}/samovar/bench
       COMPONENT samovar_command PATTERN __pycache__ EXCLUDE)
+    install(DIRECTORY ${PROJECT_BINARY_DIR}/bench/schemas/ DESTINATION ${CMAKE_INSTALL_DATADIR}/samovar/bench/compiled_schemas
+      COMPONENT samovar_command PATTERN __pycache__ EXCLUDE)
     foreach(module busy.py noop.py model.py grow_forest.py payload_methods.py)
       install(FILES ${PROJECT_SOURCE_DIR}/bench/whole/${module} DESTINATION ${CMAKE_INSTALL_DATADIR}/samovar/bench/whole
         COMPONENT samovar_command)
