@@ -10,6 +10,7 @@ namespace {
 enum Slot : std::size_t {
   kAbiVersion = 0,
   kArrayType = 2,
+  kDtypeOfNumber = 45,
   kNew = 93,
   kNewFromDtype = 94,
   kConvertDtype = 174,
@@ -83,6 +84,7 @@ bool NumPy::find_api(const char* module) {
     return false;
   }
   abi_ = reinterpret_cast<unsigned (*)()>(table[kAbiVersion])();
+  dtype_of_number_ = reinterpret_cast<DtypeOfNumber>(table[kDtypeOfNumber]);
   new_ = reinterpret_cast<New>(table[kNew]);
   new_from_dtype_ = reinterpret_cast<NewFromDtype>(table[kNewFromDtype]);
   set_base_ = reinterpret_cast<SetBase>(table[kSetBase]);
@@ -103,18 +105,26 @@ PyObject* NumPy::bfloat16() {
   return bfloat16_.get();
 }
 
+// Borrowed. Null with an exception, or without one where NumPy has no such dtype. Requires: not bytes.
+PyObject* NumPy::dtype_object(ipc::DType dtype) {
+  if (dtype == ipc::DType::bfloat16) return bfloat16();
+  Ref& known = dtypes_[static_cast<std::size_t>(dtype)];
+  if (!known) known = Ref::steal(dtype_of_number_(kNumbers[static_cast<std::size_t>(dtype)]));
+  return known.get();
+}
+
 Ref NumPy::array(ipc::DType dtype, std::uint32_t item_bytes, std::span<const std::uint64_t> shape, std::byte* data, bool writable, PyObject* keeper) {
   static_assert(sizeof(Py_ssize_t) == sizeof(std::uint64_t));
   const auto* dimensions = reinterpret_cast<const Py_ssize_t*>(shape.data());
   const int rank = static_cast<int>(shape.size());
   const int flags = kContiguous | kAligned | (writable ? kWriteable : 0);
   Ref array;
-  if (dtype == ipc::DType::bfloat16) {
-    PyObject* const known = bfloat16();
+  if (dtype == ipc::DType::bytes) {
+    array = Ref::steal(new_(array_type_, rank, dimensions, kNumberOfBytes, nullptr, data, static_cast<int>(item_bytes), flags, nullptr));
+  } else {
+    PyObject* const known = dtype_object(dtype);
     if (known == nullptr) return {};
     array = Ref::steal(new_from_dtype_(array_type_, Py_NewRef(known), rank, dimensions, nullptr, data, flags, nullptr));
-  } else {
-    array = Ref::steal(new_(array_type_, rank, dimensions, kNumbers[static_cast<std::size_t>(dtype)], nullptr, data, static_cast<int>(item_bytes), flags, nullptr));
   }
   if (!array || set_base_(array.get(), Py_NewRef(keeper)) != 0) return {};
   return array;

@@ -8,6 +8,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -43,6 +44,7 @@ class NumPy {
  private:
   struct Dtype;
   struct Array;
+  using DtypeOfNumber = PyObject* (*)(int);
   using New = PyObject* (*)(PyTypeObject*, int, const Py_ssize_t*, int, const Py_ssize_t*, void*, int, int, PyObject*);
   using NewFromDtype = PyObject* (*)(PyTypeObject*, PyObject*, int, const Py_ssize_t*, const Py_ssize_t*, void*, int, PyObject*);
   using SetBase = int (*)(PyObject*, PyObject*);
@@ -50,16 +52,19 @@ class NumPy {
 
   bool find_api(const char* module);
   bool look_at(const Dtype& dtype, ipc::DType& out, std::uint32_t& item_bytes) const;
+  PyObject* dtype_object(ipc::DType dtype);
   PyObject* bfloat16();
   std::uint32_t item_bytes_of(const Dtype& dtype) const;
 
   bool looked_ = false;
   PyTypeObject* array_type_ = nullptr;  // NumPy is never unloaded
+  DtypeOfNumber dtype_of_number_ = nullptr;
   New new_ = nullptr;
   NewFromDtype new_from_dtype_ = nullptr;
   SetBase set_base_ = nullptr;
   ConvertDtype convert_dtype_ = nullptr;
   unsigned abi_ = 0;
+  std::array<Ref, ipc::kDTypeMax> dtypes_;  // by DType, as they come up; bytes have one per length
   bool looked_for_bfloat16_ = false;
   Ref bfloat16_;  // ml_dtypes' dtype, where that is installed
 };

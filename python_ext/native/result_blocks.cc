@@ -70,12 +70,23 @@ bool ResultBlocks::read_dtype(PyObject* dtype, ipc::DType& out, std::uint32_t& i
     item_bytes = sizeof(float);
     return true;
   }
+  if (dtype == last_read_.type.get()) {
+    out = last_read_.dtype;
+    item_bytes = last_read_.item_bytes;
+    return true;
+  }
   if (PyUnicode_Check(dtype)) {
     const char* name = PyUnicode_AsUTF8(dtype);
     if (name == nullptr) return false;
     if (read_dtype_name(name, out, item_bytes)) return true;
   }
-  if (numpy_.load()) return numpy_.read_dtype(dtype, out, item_bytes);
+  if (numpy_.load()) {
+    if (!numpy_.read_dtype(dtype, out, item_bytes)) return false;
+    if (PyType_Check(dtype) && !PyType_HasFeature(reinterpret_cast<PyTypeObject*>(dtype), Py_TPFLAGS_HEAPTYPE)) {
+      last_read_ = {Ref::borrow(dtype), out, item_bytes};
+    }
+    return true;
+  }
   PyErr_Format(PyExc_TypeError, "%R is no dtype of a tensor; \"float32\", \"int64\", \"bool\" or \"S8\" are, others need NumPy", dtype);
   return false;
 }

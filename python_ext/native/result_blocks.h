@@ -52,6 +52,12 @@ class ResultBlocks {
   ipc::WorkerEnd& end_;
   NumPy& numpy_;
   const TensorTypes types_;
+  // What the last dtype that was a type of NumPy itself (numpy.float32) has been read as. Such a type is never changed.
+  struct Read {
+    Ref type;
+    ipc::DType dtype;
+    std::uint32_t item_bytes;
+  } last_read_{};
   const unsigned long main_thread_ = PyThread_get_thread_ident();
 };
 
