@@ -44,6 +44,9 @@ class ViewedBlocks {
   // The host has been sent the block that begins at `offset`. Requires: it is here and not sent.
   void send(std::uint64_t offset) { find(offset)->is_sent = true; }
 
+  // The view of a block that is sent has died, in this thread: it is like any other from now on. Requires: it is here and sent.
+  void forget(std::uint64_t offset) { blocks_.erase(blocks_.begin() + (find(offset) - blocks_.data())); }
+
   enum class GivenBack { free, viewed, never_sent };
 
   // The host gives the block back that begins at `offset`. viewed: it is not free yet.

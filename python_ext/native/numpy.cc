@@ -20,6 +20,7 @@ constexpr unsigned kAbi2 = 0x0200'0000;
 
 // Flags of an array.
 constexpr int kContiguous = 0x0001;
+constexpr int kFortranContiguous = 0x0002;
 constexpr int kAligned = 0x0100;
 constexpr int kWriteable = 0x0400;
 
@@ -128,6 +129,30 @@ Ref NumPy::array(ipc::DType dtype, std::uint32_t item_bytes, std::span<const std
   }
   if (!array || set_base_(array.get(), Py_NewRef(keeper)) != 0) return {};
   return array;
+}
+
+PyObject* NumPy::base_of(PyObject* array) const { return reinterpret_cast<const Array*>(array)->base; }
+
+bool NumPy::is_unshared(PyObject* object, PyObject* keeper) const {
+  if (Py_TYPE(object) != array_type_ || Py_REFCNT(object) != 1 || Py_REFCNT(keeper) != 1) return false;
+  const auto* weak_references = reinterpret_cast<PyObject* const*>(reinterpret_cast<const char*>(object) + array_type_->tp_weaklistoffset);
+  return reinterpret_cast<const Array*>(object)->base == keeper && *weak_references == nullptr;
+}
+
+bool NumPy::renew(PyObject* object, ipc::DType dtype, std::span<const std::uint64_t> shape, std::byte* data, bool writable) const {
+  auto& array = *reinterpret_cast<Array*>(object);
+  const int flags = kContiguous | kAligned | (writable ? kWriteable : 0);
+  if (dtype == ipc::DType::bytes || static_cast<std::size_t>(array.rank) != shape.size() || (array.flags & ~kFortranContiguous) != flags ||
+      reinterpret_cast<PyObject*>(array.dtype) != dtypes_[static_cast<std::size_t>(dtype)].get()) {
+    return false;
+  }
+  auto stride = static_cast<Py_ssize_t>(ipc::item_bytes_of(dtype));
+  for (std::size_t i = shape.size(); i-- > 0;) {
+    if (static_cast<std::uint64_t>(array.dimensions[i]) != shape[i] || array.strides[i] != stride) return false;
+    stride *= array.dimensions[i];
+  }
+  array.data = reinterpret_cast<char*>(data);
+  return true;
 }
 
 std::uint32_t NumPy::item_bytes_of(const Dtype& dtype) const {

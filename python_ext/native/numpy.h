@@ -35,6 +35,16 @@ class NumPy {
   // Requires: load().
   Ref array(ipc::DType dtype, std::uint32_t item_bytes, std::span<const std::uint64_t> shape, std::byte* data, bool writable, PyObject* keeper);
 
+  // What keeps an array's memory, borrowed; null: it does itself. Requires: is_array().
+  PyObject* base_of(PyObject* array) const;
+
+  // Whether nobody has `object`, an array over what `keeper` keeps, or its keeper, but for their one owner: it is as good as freed.
+  bool is_unshared(PyObject* object, PyObject* keeper) const;
+
+  // Makes an array that is unshared into one over `data`, as array() would. False: it is another one. (A handler may have given it another
+  // shape or dtype.)
+  bool renew(PyObject* array, ipc::DType dtype, std::span<const std::uint64_t> shape, std::byte* data, bool writable) const;
+
   // What an array is. False with a TypeError: a dtype that cannot be sent. Requires: is_array().
   bool describe(PyObject* array, TensorSource& out);
 

@@ -51,7 +51,7 @@ void Responder::answer_large(RunningCall& call, Ref result, Encoded encoded) {
       case Room::ending: return;
     }
     encoder_.release();
-    result.reset();
+    tensors_.blocks.take_back(std::move(result));
     return respond(call, response);
   }
 }
@@ -212,7 +212,7 @@ std::byte* Responder::claim(std::uint32_t payload_bytes) {
 
 void Responder::respond(RunningCall& call, ipc::Response response) {
   encoder_.release();
-  if (call.argument.shown() && call.argument.hide()) response.flags |= ipc::kResponseArgumentEscaped;
+  if (call.argument.shown() && call.argument.hide(tensors_.numpy)) response.flags |= ipc::kResponseArgumentEscaped;
   std::byte* out = claim(static_cast<std::uint32_t>(response.payload.size()));
   if (out == nullptr) return;
   ipc::write_response(response, out);

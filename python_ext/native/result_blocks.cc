@@ -12,13 +12,13 @@ namespace {
 
 struct ResultBlock {
   PyObject_HEAD
-  ipc::ViewedBlocks* blocks;
+  ipc::ViewedBlocks* blocks;  // null: its array is a spare one, the block is nobody's
   std::uint64_t offset;
 };
 
 void dealloc(PyObject* self) {
   const auto& block = *reinterpret_cast<ResultBlock*>(self);
-  if (!is_forked_child()) block.blocks->view_died(block.offset);  // a child's copy says nothing: the block is its parent's
+  if (block.blocks != nullptr && !is_forked_child()) block.blocks->view_died(block.offset);  // a child's copy says nothing: the block is its parent's
   PyTypeObject* type = Py_TYPE(self);
   type->tp_free(self);
   Py_DECREF(type);
@@ -111,15 +111,20 @@ Ref ResultBlocks::empty(PyObject* shape_object, PyObject* dtype_object) {
     // for room, or fails.
     const auto allocated = end_.allocate_viewed_block(*bytes);
     if (allocated && *allocated) {
+      data = end_.response_arena().at(**allocated);
+      if (spare_) {
+        Ref array = std::move(spare_);
+        if (numpy_.renew(array.get(), dtype, shape, data, true)) {
+          keep_block(numpy_.base_of(array.get()), **allocated);
+          return array;
+        }
+      }
       keeper = Ref::steal(types_.result_block->tp_alloc(types_.result_block, 0));
       if (!keeper) {
         end_.viewed_blocks().view_died(**allocated);
         return {};
       }
-      auto& block = *reinterpret_cast<ResultBlock*>(keeper.get());
-      block.blocks = &end_.viewed_blocks();
-      block.offset = **allocated;
-      data = end_.response_arena().at(block.offset);
+      keep_block(keeper.get(), **allocated);
     }
   }
   if (!keeper) {
@@ -132,6 +137,24 @@ Ref ResultBlocks::empty(PyObject* shape_object, PyObject* dtype_object) {
     if (array || PyErr_Occurred() != nullptr) return array;
   }
   return make_tensor(types_.tensor, dtype, item_bytes, shape, data, true, keeper.get());
+}
+
+void ResultBlocks::keep_block(PyObject* keeper, std::uint64_t offset) {
+  auto& block = *reinterpret_cast<ResultBlock*>(keeper);
+  block.blocks = &end_.viewed_blocks();
+  block.offset = offset;
+}
+
+void ResultBlocks::take_back(Ref result) {
+  if (!numpy_.is_array(result.get())) return;
+  PyObject* const keeper = numpy_.base_of(result.get());
+  if (keeper == nullptr || Py_TYPE(keeper) != types_.result_block || !numpy_.is_unshared(result.get(), keeper)) return;
+  auto& block = *reinterpret_cast<ResultBlock*>(keeper);
+  const ipc::ViewedBlocks::Block* const sent = end_.viewed_blocks().at(block.offset);
+  if (sent == nullptr || !sent->is_sent) return;
+  end_.viewed_blocks().forget(block.offset);
+  block.blocks = nullptr;
+  spare_ = std::move(result);
 }
 
 std::optional<ipc::BlockReference> ResultBlocks::find(const std::byte* data) const {
