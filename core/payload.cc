@@ -24,6 +24,10 @@ Payload encoded(PayloadKind kind, const Value& value, std::string_view root) {
 }  // namespace
 
 void Payload::write_elements(std::byte* out) const {
+  if (parts_.empty()) {
+    if (!view_.empty()) std::memcpy(out, view_.data(), view_.size());
+    return;
+  }
   std::uint64_t end = 0;
   for (const detail::PayloadPart& part : parts_) {
     std::memset(out + end, 0, part.at - end);
@@ -34,7 +38,7 @@ void Payload::write_elements(std::byte* out) const {
 
 void Payload::write_header(std::byte* out) const {
   std::memset(out + elements_bytes(), 0, header_at() - elements_bytes());
-  std::memcpy(out + header_at(), encoded_.data(), encoded_.size());
+  std::memcpy(out + header_at(), header_.bytes().data(), header_.size());
 }
 
 Payload value(const Value& value) { return encoded(PayloadKind::value, value, "value"); }

@@ -98,6 +98,7 @@ class Arena {
   std::uint64_t bytes_total() const { return memory_.size(); }
   std::uint64_t bytes_in_use() const { return std::uint64_t{spans_.in_use()} * kPageBytes; }
   std::uint64_t bytes_backed() const { return backed_.size() * kChunkBytes; }  // what the kernel holds for it
+  bool holds_memory() const { return backed_.next(0, memory_.size() / kChunkBytes) != memory_.size() / kChunkBytes; }
   std::uint64_t longest_free_bytes() const { return std::uint64_t{spans_.longest_free()} * kPageBytes; }
 
  private:

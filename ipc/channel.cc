@@ -230,6 +230,7 @@ bool WorkerEnd::start(const Request& request) {
   // FENCE: pairs with the host's between `revoked` and its read of `started`: it sees us or we see it. A request that is not
   // revocable the host never sends elsewhere; that it is revoked only spares work, if it is seen.
   if ((request.flags & kRequestRevocable) != 0) store_load_fence();
+  if (blocks_out_ != 0) response_releases_.read_ahead();
   return !requests_.revoked();
 }
 
@@ -297,7 +298,7 @@ void WorkerEnd::park() {
 
 // While the host holds all of it there is nothing to give back, and looking for that to change grows rarer.
 std::int64_t WorkerEnd::trim_due_ns() const {
-  return response_arena_.bytes_backed() == 0 ? kNever : now_ns() + (trim_ns_ << std::min(idle_periods_, kIdlePeriodsMax));
+  return !response_arena_.holds_memory() ? kNever : now_ns() + (trim_ns_ << std::min(idle_periods_, kIdlePeriodsMax));
 }
 
 bool WorkerEnd::park_for_events(bool may_begin, const std::atomic<bool>& nudged, std::int64_t deadline_ns) {

@@ -76,6 +76,9 @@ class HostEnd {
   // Gives a block of the response arena back. After the worker's death that tells nobody, and need not. Threads: any.
   void release_block(std::uint64_t offset);
 
+  // One will be given back soon. Threads: any.
+  void expect_release() const { response_releases_.take_ahead(); }
+
   // Wakes the worker where it sleeps. Requires: store_load_fence() since the last publish or consume; it pairs with the one
   // in park(), between the worker's `asleep` and its last look. One fence serves all channels of a duty cycle.
   void ring_if_asleep() {

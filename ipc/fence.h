@@ -33,4 +33,13 @@ inline void cpu_pause() {
 #endif
 }
 
+// Has a line brought here that this thread will write soon and another core has. A hint: where it is none nothing happens.
+inline void prefetch_to_write(const void* line) {
+#if defined(__x86_64__)
+  asm volatile("prefetchw %0" ::"m"(*static_cast<const char*>(line)));  // __builtin_prefetch() fetches it to be read, by default
+#else
+  __builtin_prefetch(line, 1);
+#endif
+}
+
 }  // namespace samovar::ipc

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "ipc/fence.h"
 #include "ipc/layout.h"
 
 namespace samovar::ipc {
@@ -29,6 +30,13 @@ class ReleaseWriter {
     count_->store(++released_, std::memory_order_release);
   }
 
+  // Has the lines that the next push() writes brought here, meanwhile: the reader has them. Threads: any.
+  void take_ahead() const {
+    const std::uint64_t next = count_->load(std::memory_order_relaxed);
+    prefetch_to_write(count_);
+    prefetch_to_write(&ring_[next % kReleaseEntries]);
+  }
+
  private:
   ReleaseEntry* ring_;
   std::atomic<std::uint64_t>* count_;
@@ -42,6 +50,12 @@ class ReleaseReader {
 
   // One relaxed load: whether look() would find something.
   bool has_news() const { return count_->load(std::memory_order_relaxed) != read_; }
+
+  // Has the lines that look() and front() read brought here, meanwhile: the writer has them.
+  void read_ahead() const {
+    __builtin_prefetch(count_);
+    __builtin_prefetch(&ring_[read_ % kReleaseEntries]);
+  }
 
   // How many entries lie unread. More than kReleaseEntries is what no right writer says.
   std::uint64_t look() const {

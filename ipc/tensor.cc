@@ -113,7 +113,6 @@ void TensorLayout::put(DType dtype, std::uint32_t item_bytes, std::span<const st
                        std::uint64_t offset) {
   const EntryWord word{static_cast<std::uint8_t>(dtype), static_cast<std::uint8_t>(shape.size()), static_cast<std::uint16_t>(name.size()),
                        item_bytes};
-  if (header_.capacity() == 0) header_.reserve(8);  // nearly all have one tensor of few dimensions
   header_.push_back(offset);
   header_.push_back(std::bit_cast<std::uint64_t>(word));
   header_.insert(header_.end(), shape.begin(), shape.end());

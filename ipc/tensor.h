@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include <boost/container/small_vector.hpp>
 #include <tl/expected.hpp>
 
 namespace samovar::ipc {
@@ -68,6 +69,9 @@ std::string shape_text(std::span<const std::uint64_t> shape);
 // signed number, or dimensions that are not zero whose product has more than kTensorBytesMax.
 tl::expected<std::uint64_t, std::string> tensor_bytes(std::uint32_t item_bytes, std::span<const std::uint64_t> shape);
 
+// The words of a header. Nearly all have one tensor of few dimensions, for which nothing is allocated.
+using TensorWords = boost::container::small_vector<std::uint64_t, 8>;
+
 // One tensor of a payload.
 struct TensorEntry {
   DType dtype = DType::uint8;
@@ -115,7 +119,7 @@ class TensorLayout {
 
   std::uint64_t data_bytes_ = 0;
   std::uint32_t count_ = 0;
-  std::vector<std::uint64_t> header_;  // but for its tail
+  TensorWords header_;  // but for its tail
   std::vector<std::string> names_;
   std::vector<Gap> gaps_;
 };
@@ -124,8 +128,8 @@ class TensorLayout {
 class TensorHeader {
  public:
   TensorHeader() = default;
-  TensorHeader(TensorHeader&&) = default;  // what entries view moves along; a copy's would not
-  TensorHeader& operator=(TensorHeader&&) = default;
+  TensorHeader(const TensorHeader&) = delete;  // entries view what lies here
+  TensorHeader& operator=(const TensorHeader&) = delete;
 
   // Copies and checks the one at the end of `payload`: afterwards everything below holds whatever the peer still writes. Fails, with
   // what is wrong.
@@ -136,15 +140,15 @@ class TensorHeader {
 
   // Views this. Each lies within the payload, aligned to alignment_of() from its beginning; names are all there and differ, or
   // none is. They may be any bytes.
-  std::span<const TensorEntry> tensors() const { return entries_; }
+  std::span<const TensorEntry> tensors() const { return {entries_.data(), entries_.size()}; }
   bool named() const { return !entries_.empty() && !entries_.front().name.empty(); }
 
  private:
   tl::expected<void, std::string> take(std::span<const std::byte> header, std::uint32_t count, std::uint64_t data_bytes);
   tl::expected<void, std::string> parse(std::uint32_t count, std::uint64_t data_bytes);
 
-  std::vector<std::uint64_t> words_;
-  std::vector<TensorEntry> entries_;
+  TensorWords words_;
+  boost::container::small_vector<TensorEntry, 1> entries_;
 };
 
 }  // namespace samovar::ipc

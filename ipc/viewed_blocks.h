@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <mutex>
 #include <utility>
@@ -25,8 +26,10 @@ class ViewedBlocks {
   // Requires: no block that is here has a byte in common.
   void add(std::uint64_t offset, std::uint64_t bytes) {
     blocks_.insert(next(offset), {offset, bytes});
+    if (blocks_.capacity() <= room_) return;
     const std::lock_guard lock(mutex_);
     died_.reserve(blocks_.capacity());
+    room_ = blocks_.capacity();
   }
   bool empty() const { return blocks_.empty(); }
 
@@ -40,6 +43,9 @@ class ViewedBlocks {
 
   // The host has been sent the block that begins at `offset`. Requires: it is here and not sent.
   void send(std::uint64_t offset) { find(offset)->is_sent = true; }
+
+  // The view of a block that is sent has died, in this thread: it is like any other from now on. Requires: it is here and sent.
+  void forget(std::uint64_t offset) { blocks_.erase(blocks_.begin() + (find(offset) - blocks_.data())); }
 
   enum class GivenBack { free, viewed, never_sent };
 
@@ -83,6 +89,7 @@ class ViewedBlocks {
   }
 
   std::vector<Block> blocks_;  // by offset
+  std::size_t room_ = 0;       // in died_
   std::mutex mutex_;
   std::vector<std::uint64_t> died_;  // guarded by mutex_
   std::atomic<bool> any_died_{false};

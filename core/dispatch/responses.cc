@@ -132,6 +132,7 @@ void DutyCycle::settle_blocks(Slot& slot, Call& call, const ipc::Response& respo
     if (claimed) {
       call.reply_channel = slot.channel;
       call.reply_offset = offset;
+      slot.channel->expect_release();
     } else {
       slot.channel->release_block(offset);  // late: nobody will read it
     }

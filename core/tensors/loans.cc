@@ -16,8 +16,8 @@ tl::unexpected<Error> refused(std::string why) {
   return tl::unexpected(core::make_error(Category::request, Code::invalid_payload, std::move(why)));
 }
 
-std::vector<std::byte> header_of(const ipc::TensorLayout& layout) {
-  std::vector<std::byte> header(layout.header_bytes());
+detail::PayloadHeader header_of(const ipc::TensorLayout& layout) {
+  detail::PayloadHeader header(layout.header_bytes());
   layout.copy_header(header.data());
   return header;
 }
@@ -71,7 +71,7 @@ TensorsLoan::operator Payload() && {
   std::vector<detail::PayloadPart> parts;
   parts.reserve(parts_.size());
   for (const Part& part : parts_) parts.push_back({static_cast<std::uint64_t>(part.elements.data() - loan_.data()), part.elements});
-  return Payload(std::move(parts), std::move(header_), std::move(loan_));
+  return Payload(std::move(parts), header_, std::move(loan_));
 }
 
 namespace {

@@ -22,9 +22,8 @@ std::string_view name_of(PayloadKind kind) {
 }
 
 // `beside`: the header, where it did not come at the end of the reply's data.
-Result<ipc::TensorHeader> header_of(const Reply& reply, std::span<const std::byte> beside) {
+Result<void> read_header(const Reply& reply, std::span<const std::byte> beside, ipc::TensorHeader& header) {
   if (reply.kind() != PayloadKind::tensor) return refused("the reply is " + std::string(name_of(reply.kind())) + " and no tensor");
-  ipc::TensorHeader header;
   auto read = beside.empty() ? header.read(reply.data()) : header.read(beside, reply.data().size());
   for (std::size_t i = 0; read && i < header.tensors().size(); ++i) {
     const ipc::TensorEntry& entry = header.tensors()[i];
@@ -33,11 +32,11 @@ Result<ipc::TensorHeader> header_of(const Reply& reply, std::span<const std::byt
     if (address % ipc::alignment_of(entry.dtype) != 0) read = tl::unexpected("tensor " + std::to_string(i) + " is not aligned in memory");
   }
   if (!read) return tl::unexpected(core::make_error(Category::worker, Code::invalid_result, "the reply is no tensor: " + read.error()));
-  return header;
+  return {};
 }
 
-TensorView view_of(const Reply& reply, const detail::ReplyHold& hold, const ipc::TensorEntry& entry) {
-  return TensorView(hold, std::string(entry.name), static_cast<DType>(entry.dtype), entry.item_bytes, Shape(entry.shape),
+TensorView view_of(const Reply& reply, detail::ReplyHold hold, const ipc::TensorEntry& entry) {
+  return TensorView(std::move(hold), std::string(entry.name), static_cast<DType>(entry.dtype), entry.item_bytes, Shape(entry.shape),
                     reply.data().subspan(entry.offset, entry.bytes));
 }
 
@@ -53,29 +52,28 @@ void ReplyHold::release() { std::exchange(call_, nullptr)->drop_reference(); }
 }  // namespace detail
 
 Result<TensorView> Reply::tensor(std::string_view name) const {
-  auto header = header_of(*this, call_->response.header);
-  if (!header) return tl::unexpected(std::move(header.error()));
-  const auto tensors = header->tensors();
-  const detail::ReplyHold hold(call_);
+  ipc::TensorHeader header;
+  if (auto read = read_header(*this, call_->response.header, header); !read) return tl::unexpected(std::move(read.error()));
+  const auto tensors = header.tensors();
   if (name.empty()) {
-    if (tensors.size() == 1) return view_of(*this, hold, tensors.front());
+    if (tensors.size() == 1) return view_of(*this, detail::ReplyHold(call_), tensors.front());
     return refused("the reply has " + std::to_string(tensors.size()) + " tensors; " +
-                   (header->named() ? "ask for one by its name, or for all by tensors()" : "ask for all by tensors()"));
+                   (header.named() ? "ask for one by its name, or for all by tensors()" : "ask for all by tensors()"));
   }
   const auto found = std::find_if(tensors.begin(), tensors.end(), [&](const ipc::TensorEntry& entry) { return entry.name == name; });
-  if (found != tensors.end()) return view_of(*this, hold, *found);
+  if (found != tensors.end()) return view_of(*this, detail::ReplyHold(call_), *found);
   std::string names;
   for (const ipc::TensorEntry& entry : tensors) names += (names.empty() ? "" : ", ") + std::string(entry.name);
-  return refused("the reply has no tensor \"" + std::string(name) + "\"; " + (header->named() ? "it has " + names : std::string("its tensors have no names")));
+  return refused("the reply has no tensor \"" + std::string(name) + "\"; " + (header.named() ? "it has " + names : std::string("its tensors have no names")));
 }
 
 Result<std::vector<TensorView>> Reply::tensors() const {
-  auto header = header_of(*this, call_->response.header);
-  if (!header) return tl::unexpected(std::move(header.error()));
+  ipc::TensorHeader header;
+  if (auto read = read_header(*this, call_->response.header, header); !read) return tl::unexpected(std::move(read.error()));
   std::vector<TensorView> views;
-  views.reserve(header->tensors().size());
+  views.reserve(header.tensors().size());
   const detail::ReplyHold hold(call_);
-  for (const ipc::TensorEntry& entry : header->tensors()) views.push_back(view_of(*this, hold, entry));
+  for (const ipc::TensorEntry& entry : header.tensors()) views.push_back(view_of(*this, hold, entry));
   return views;
 }
 

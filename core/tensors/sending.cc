@@ -34,10 +34,10 @@ Payload payload_of(const Tensors& tensors, Named named) {
     }
     parts.push_back({*at, tensor.elements()});
   }
-  std::vector<std::byte> header(layout.header_bytes());
+  detail::PayloadHeader header(layout.header_bytes());
   layout.copy_header(header.data());
   const std::uint64_t size = layout.payload_bytes();
-  Payload payload(std::move(parts), std::move(header));
+  Payload payload = parts.size() == 1 ? Payload(parts.front().bytes, header) : Payload(std::move(parts), header);
   if (size > kEncodedAtOnceMax) return payload;
   std::vector<std::byte> encoded(size);
   payload.write(encoded.data());

@@ -80,15 +80,31 @@ Ref ArgumentView::keep(std::span<const std::byte>& payload, std::uint64_t call_i
   auto* type = reinterpret_cast<PyTypeObject*>(shared_.type_.get());
   Ref object = Ref::steal(type->tp_alloc(type, 0));
   if (!object) return {};
-  Block& block = block_of(object.get());
+  new (&block_of(object.get()).escaped) std::shared_ptr<ArgumentViews::Escaped>();
+  begin(object.get(), payload, call_id);
+  return object;
+}
+
+void ArgumentView::begin(PyObject* object, std::span<const std::byte> payload, std::uint64_t call_id) {
+  Block& block = block_of(object);
   block.payload = payload;
   block.call_id = call_id;
-  new (&block.escaped) std::shared_ptr<ArgumentViews::Escaped>();
   payload_ = payload;
-  block_ = object.get();
+  block_ = object;
   block_alive_ = true;
   block.alive = &block_alive_;
-  return object;
+}
+
+PyObject* ArgumentView::show_again(const NumPy& numpy, const ipc::TensorEntry& entry, std::span<const std::byte> payload, std::uint64_t call_id) {
+  if (!shared_.spare_ || shared_.escaped_->count >= shared_.escaped_max_) return nullptr;
+  auto* const data = const_cast<std::byte*>(payload.data()) + entry.offset;
+  view_ = std::move(shared_.spare_);
+  if (!numpy.renew(view_.get(), entry.dtype, entry.shape, data, false)) {
+    view_.reset();
+    return nullptr;
+  }
+  begin(shared_.spare_block_, payload, call_id);
+  return view_.get();
 }
 
 PyObject* ArgumentView::show(Ref view) {
@@ -96,9 +112,16 @@ PyObject* ArgumentView::show(Ref view) {
   return view_.get();
 }
 
-bool ArgumentView::hide() {
-  view_.reset();
+bool ArgumentView::hide(const NumPy& numpy) {
   payload_ = {};
+  if (view_ && block_alive_ && numpy.is_unshared(view_.get(), block_)) {
+    block_of(block_).alive = nullptr;
+    block_alive_ = false;
+    shared_.spare_ = std::move(view_);
+    shared_.spare_block_ = block_;
+    return false;
+  }
+  view_.reset();
   if (!std::exchange(block_alive_, false)) return false;
   Block& block = block_of(block_);
   block.alive = nullptr;

@@ -84,6 +84,12 @@ bool ArgumentReader::read_tensors(RunningCall& call, std::span<const std::byte> 
   }
   if (!TensorArguments::names_are_text(call.tensors)) return false;
   call.failure_code = ipc::FailureCode::exception;
+  if (in_arena && call.method->tensors.kind == TensorMaker::Kind::numpy && call.tensors.tensors().size() == 1 && !call.tensors.named()) {
+    if (PyObject* array = call.argument.show_again(tensors_.numpy, call.tensors.tensors().front(), payload, call.request.call_id)) {
+      out.set_borrowed(array);
+      return true;
+    }
+  }
   const Ref keeper = in_arena ? call.argument.keep(payload, call.request.call_id, call.method->described.name)
                               : make_private_memory(tensors_.types.private_memory, payload);
   if (!keeper) return false;

@@ -10,6 +10,7 @@ namespace {
 enum Slot : std::size_t {
   kAbiVersion = 0,
   kArrayType = 2,
+  kDtypeOfNumber = 45,
   kNew = 93,
   kNewFromDtype = 94,
   kConvertDtype = 174,
@@ -19,6 +20,7 @@ constexpr unsigned kAbi2 = 0x0200'0000;
 
 // Flags of an array.
 constexpr int kContiguous = 0x0001;
+constexpr int kFortranContiguous = 0x0002;
 constexpr int kAligned = 0x0100;
 constexpr int kWriteable = 0x0400;
 
@@ -83,6 +85,7 @@ bool NumPy::find_api(const char* module) {
     return false;
   }
   abi_ = reinterpret_cast<unsigned (*)()>(table[kAbiVersion])();
+  dtype_of_number_ = reinterpret_cast<DtypeOfNumber>(table[kDtypeOfNumber]);
   new_ = reinterpret_cast<New>(table[kNew]);
   new_from_dtype_ = reinterpret_cast<NewFromDtype>(table[kNewFromDtype]);
   set_base_ = reinterpret_cast<SetBase>(table[kSetBase]);
@@ -103,21 +106,53 @@ PyObject* NumPy::bfloat16() {
   return bfloat16_.get();
 }
 
+// Borrowed. Null with an exception, or without one where NumPy has no such dtype. Requires: not bytes.
+PyObject* NumPy::dtype_object(ipc::DType dtype) {
+  if (dtype == ipc::DType::bfloat16) return bfloat16();
+  Ref& known = dtypes_[static_cast<std::size_t>(dtype)];
+  if (!known) known = Ref::steal(dtype_of_number_(kNumbers[static_cast<std::size_t>(dtype)]));
+  return known.get();
+}
+
 Ref NumPy::array(ipc::DType dtype, std::uint32_t item_bytes, std::span<const std::uint64_t> shape, std::byte* data, bool writable, PyObject* keeper) {
   static_assert(sizeof(Py_ssize_t) == sizeof(std::uint64_t));
   const auto* dimensions = reinterpret_cast<const Py_ssize_t*>(shape.data());
   const int rank = static_cast<int>(shape.size());
   const int flags = kContiguous | kAligned | (writable ? kWriteable : 0);
   Ref array;
-  if (dtype == ipc::DType::bfloat16) {
-    PyObject* const known = bfloat16();
+  if (dtype == ipc::DType::bytes) {
+    array = Ref::steal(new_(array_type_, rank, dimensions, kNumberOfBytes, nullptr, data, static_cast<int>(item_bytes), flags, nullptr));
+  } else {
+    PyObject* const known = dtype_object(dtype);
     if (known == nullptr) return {};
     array = Ref::steal(new_from_dtype_(array_type_, Py_NewRef(known), rank, dimensions, nullptr, data, flags, nullptr));
-  } else {
-    array = Ref::steal(new_(array_type_, rank, dimensions, kNumbers[static_cast<std::size_t>(dtype)], nullptr, data, static_cast<int>(item_bytes), flags, nullptr));
   }
   if (!array || set_base_(array.get(), Py_NewRef(keeper)) != 0) return {};
   return array;
+}
+
+PyObject* NumPy::base_of(PyObject* array) const { return reinterpret_cast<const Array*>(array)->base; }
+
+bool NumPy::is_unshared(PyObject* object, PyObject* keeper) const {
+  if (Py_TYPE(object) != array_type_ || Py_REFCNT(object) != 1 || Py_REFCNT(keeper) != 1) return false;
+  const auto* weak_references = reinterpret_cast<PyObject* const*>(reinterpret_cast<const char*>(object) + array_type_->tp_weaklistoffset);
+  return reinterpret_cast<const Array*>(object)->base == keeper && *weak_references == nullptr;
+}
+
+bool NumPy::renew(PyObject* object, ipc::DType dtype, std::span<const std::uint64_t> shape, std::byte* data, bool writable) const {
+  auto& array = *reinterpret_cast<Array*>(object);
+  const int flags = kContiguous | kAligned | (writable ? kWriteable : 0);
+  if (dtype == ipc::DType::bytes || static_cast<std::size_t>(array.rank) != shape.size() || (array.flags & ~kFortranContiguous) != flags ||
+      reinterpret_cast<PyObject*>(array.dtype) != dtypes_[static_cast<std::size_t>(dtype)].get()) {
+    return false;
+  }
+  auto stride = static_cast<Py_ssize_t>(ipc::item_bytes_of(dtype));
+  for (std::size_t i = shape.size(); i-- > 0;) {
+    if (static_cast<std::uint64_t>(array.dimensions[i]) != shape[i] || array.strides[i] != stride) return false;
+    stride *= array.dimensions[i];
+  }
+  array.data = reinterpret_cast<char*>(data);
+  return true;
 }
 
 std::uint32_t NumPy::item_bytes_of(const Dtype& dtype) const {

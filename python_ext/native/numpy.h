@@ -8,6 +8,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -34,6 +35,16 @@ class NumPy {
   // Requires: load().
   Ref array(ipc::DType dtype, std::uint32_t item_bytes, std::span<const std::uint64_t> shape, std::byte* data, bool writable, PyObject* keeper);
 
+  // What keeps an array's memory, borrowed; null: it does itself. Requires: is_array().
+  PyObject* base_of(PyObject* array) const;
+
+  // Whether nobody has `object`, an array over what `keeper` keeps, or its keeper, but for their one owner: it is as good as freed.
+  bool is_unshared(PyObject* object, PyObject* keeper) const;
+
+  // Makes an array that is unshared into one over `data`, as array() would. False: it is another one. (A handler may have given it another
+  // shape or dtype.)
+  bool renew(PyObject* array, ipc::DType dtype, std::span<const std::uint64_t> shape, std::byte* data, bool writable) const;
+
   // What an array is. False with a TypeError: a dtype that cannot be sent. Requires: is_array().
   bool describe(PyObject* array, TensorSource& out);
 
@@ -43,6 +54,7 @@ class NumPy {
  private:
   struct Dtype;
   struct Array;
+  using DtypeOfNumber = PyObject* (*)(int);
   using New = PyObject* (*)(PyTypeObject*, int, const Py_ssize_t*, int, const Py_ssize_t*, void*, int, int, PyObject*);
   using NewFromDtype = PyObject* (*)(PyTypeObject*, PyObject*, int, const Py_ssize_t*, const Py_ssize_t*, void*, int, PyObject*);
   using SetBase = int (*)(PyObject*, PyObject*);
@@ -50,16 +62,19 @@ class NumPy {
 
   bool find_api(const char* module);
   bool look_at(const Dtype& dtype, ipc::DType& out, std::uint32_t& item_bytes) const;
+  PyObject* dtype_object(ipc::DType dtype);
   PyObject* bfloat16();
   std::uint32_t item_bytes_of(const Dtype& dtype) const;
 
   bool looked_ = false;
   PyTypeObject* array_type_ = nullptr;  // NumPy is never unloaded
+  DtypeOfNumber dtype_of_number_ = nullptr;
   New new_ = nullptr;
   NewFromDtype new_from_dtype_ = nullptr;
   SetBase set_base_ = nullptr;
   ConvertDtype convert_dtype_ = nullptr;
   unsigned abi_ = 0;
+  std::array<Ref, ipc::kDTypeMax> dtypes_;  // by DType, as they come up; bytes have one per length
   bool looked_for_bfloat16_ = false;
   Ref bfloat16_;  // ml_dtypes' dtype, where that is installed
 };

@@ -22,7 +22,7 @@ void Responder::answer(RunningCall& call, Ref result) {
     if (!encoder_.encode(result.get(), encoded)) return fail_to_encode(call);
     const std::size_t size = encoded.size();
     if (call.argument.shown() || size > end_.payload_bytes_max()) [[unlikely]] {
-      return answer_large(call, std::move(result));
+      return answer_large(call, std::move(result), encoded);
     }
     if (std::byte* out = end_.try_claim(static_cast<std::uint32_t>(size))) [[likely]] {
       ipc::write_response(
@@ -35,22 +35,23 @@ void Responder::answer(RunningCall& call, Ref result) {
 }
 
 // Answers with a result, or to an argument, that lies in an arena. The result is let go before the response is published, for it
-// may hold the last view of the argument. GIL: held; released while lane or arena is full.
-void Responder::answer_large(RunningCall& call, Ref result) {
+// may hold the last view of the argument. `encoded` is what it is just now. GIL: held; released while lane or arena is full.
+void Responder::answer_large(RunningCall& call, Ref result, Encoded encoded) {
   const bool may_wait = (call.request.flags & ipc::kRequestMayWait) != 0;
   const std::int64_t until_ns = !may_wait ? 0 : call.request.deadline_ns != 0 ? call.request.deadline_ns : ipc::kNever;
   for (;;) {
-    Encoded encoded;
-    if (!encoder_.encode(result.get(), encoded)) return fail_to_encode(call);
     ipc::Response response{.call_id = call.request.call_id, .service_ns = call.service_ns, .kind = encoded.kind};
     switch (lay_out(call, encoded, until_ns, "the result of ", response)) {
       case Room::found: break;
-      case Room::look_again: continue;
+      case Room::look_again:
+        encoded = {};
+        if (!encoder_.encode(result.get(), encoded)) return fail_to_encode(call);
+        continue;
       case Room::none: return fail(call, std::move(no_room_));
       case Room::ending: return;
     }
     encoder_.release();
-    result.reset();
+    tensors_.blocks.take_back(std::move(result));
     return respond(call, response);
   }
 }
@@ -211,7 +212,7 @@ std::byte* Responder::claim(std::uint32_t payload_bytes) {
 
 void Responder::respond(RunningCall& call, ipc::Response response) {
   encoder_.release();
-  if (call.argument.shown() && call.argument.hide()) response.flags |= ipc::kResponseArgumentEscaped;
+  if (call.argument.shown() && call.argument.hide(tensors_.numpy)) response.flags |= ipc::kResponseArgumentEscaped;
   std::byte* out = claim(static_cast<std::uint32_t>(response.payload.size()));
   if (out == nullptr) return;
   ipc::write_response(response, out);

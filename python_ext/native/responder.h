@@ -57,7 +57,7 @@ class Responder {
   // Where a result that does not fit into a record is to lie.
   enum class Room { found, none, look_again, ending };
 
-  void answer_large(RunningCall& call, Ref result);
+  void answer_large(RunningCall& call, Ref result, Encoded encoded);
   bool header_fits(const Encoded& encoded) const;
   std::optional<ipc::BlockReference> in_argument(const RunningCall& call, const Encoded& encoded) const;
   std::optional<ipc::BlockReference> in_result_block(const Encoded& encoded);

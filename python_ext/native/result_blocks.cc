@@ -12,13 +12,13 @@ namespace {
 
 struct ResultBlock {
   PyObject_HEAD
-  ipc::ViewedBlocks* blocks;
+  ipc::ViewedBlocks* blocks;  // null: its array is a spare one, the block is nobody's
   std::uint64_t offset;
 };
 
 void dealloc(PyObject* self) {
   const auto& block = *reinterpret_cast<ResultBlock*>(self);
-  if (!is_forked_child()) block.blocks->view_died(block.offset);  // a child's copy says nothing: the block is its parent's
+  if (block.blocks != nullptr && !is_forked_child()) block.blocks->view_died(block.offset);  // a child's copy says nothing: the block is its parent's
   PyTypeObject* type = Py_TYPE(self);
   type->tp_free(self);
   Py_DECREF(type);
@@ -70,12 +70,23 @@ bool ResultBlocks::read_dtype(PyObject* dtype, ipc::DType& out, std::uint32_t& i
     item_bytes = sizeof(float);
     return true;
   }
+  if (dtype == last_read_.type.get()) {
+    out = last_read_.dtype;
+    item_bytes = last_read_.item_bytes;
+    return true;
+  }
   if (PyUnicode_Check(dtype)) {
     const char* name = PyUnicode_AsUTF8(dtype);
     if (name == nullptr) return false;
     if (read_dtype_name(name, out, item_bytes)) return true;
   }
-  if (numpy_.load()) return numpy_.read_dtype(dtype, out, item_bytes);
+  if (numpy_.load()) {
+    if (!numpy_.read_dtype(dtype, out, item_bytes)) return false;
+    if (PyType_Check(dtype) && !PyType_HasFeature(reinterpret_cast<PyTypeObject*>(dtype), Py_TPFLAGS_HEAPTYPE)) {
+      last_read_ = {Ref::borrow(dtype), out, item_bytes};
+    }
+    return true;
+  }
   PyErr_Format(PyExc_TypeError, "%R is no dtype of a tensor; \"float32\", \"int64\", \"bool\" or \"S8\" are, others need NumPy", dtype);
   return false;
 }
@@ -100,15 +111,20 @@ Ref ResultBlocks::empty(PyObject* shape_object, PyObject* dtype_object) {
     // for room, or fails.
     const auto allocated = end_.allocate_viewed_block(*bytes);
     if (allocated && *allocated) {
+      data = end_.response_arena().at(**allocated);
+      if (spare_) {
+        Ref array = std::move(spare_);
+        if (numpy_.renew(array.get(), dtype, shape, data, true)) {
+          keep_block(numpy_.base_of(array.get()), **allocated);
+          return array;
+        }
+      }
       keeper = Ref::steal(types_.result_block->tp_alloc(types_.result_block, 0));
       if (!keeper) {
         end_.viewed_blocks().view_died(**allocated);
         return {};
       }
-      auto& block = *reinterpret_cast<ResultBlock*>(keeper.get());
-      block.blocks = &end_.viewed_blocks();
-      block.offset = **allocated;
-      data = end_.response_arena().at(block.offset);
+      keep_block(keeper.get(), **allocated);
     }
   }
   if (!keeper) {
@@ -121,6 +137,24 @@ Ref ResultBlocks::empty(PyObject* shape_object, PyObject* dtype_object) {
     if (array || PyErr_Occurred() != nullptr) return array;
   }
   return make_tensor(types_.tensor, dtype, item_bytes, shape, data, true, keeper.get());
+}
+
+void ResultBlocks::keep_block(PyObject* keeper, std::uint64_t offset) {
+  auto& block = *reinterpret_cast<ResultBlock*>(keeper);
+  block.blocks = &end_.viewed_blocks();
+  block.offset = offset;
+}
+
+void ResultBlocks::take_back(Ref result) {
+  if (!numpy_.is_array(result.get())) return;
+  PyObject* const keeper = numpy_.base_of(result.get());
+  if (keeper == nullptr || Py_TYPE(keeper) != types_.result_block || !numpy_.is_unshared(result.get(), keeper)) return;
+  auto& block = *reinterpret_cast<ResultBlock*>(keeper);
+  const ipc::ViewedBlocks::Block* const sent = end_.viewed_blocks().at(block.offset);
+  if (sent == nullptr || !sent->is_sent) return;
+  end_.viewed_blocks().forget(block.offset);
+  block.blocks = nullptr;
+  spare_ = std::move(result);
 }
 
 std::optional<ipc::BlockReference> ResultBlocks::find(const std::byte* data) const {

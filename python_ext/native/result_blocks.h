@@ -46,12 +46,23 @@ class ResultBlocks {
   // The host is sent the block that find() found: from here on it is that one's, too.
   void send(const ipc::BlockReference& block) { end_.viewed_blocks().send(block.offset); }
 
+  // Lets go of a result that has been laid out. Its array is used again, where nobody else has it. May run user code.
+  void take_back(Ref result);
+
  private:
   bool read_dtype(PyObject* dtype, ipc::DType& out, std::uint32_t& item_bytes);
+  void keep_block(PyObject* keeper, std::uint64_t offset);
 
   ipc::WorkerEnd& end_;
   NumPy& numpy_;
   const TensorTypes types_;
+  // What the last dtype that was a type of NumPy itself (numpy.float32) has been read as. Such a type is never changed.
+  struct Read {
+    Ref type;
+    ipc::DType dtype;
+    std::uint32_t item_bytes;
+  } last_read_{};
+  Ref spare_;  // an array whose result block is nobody's
   const unsigned long main_thread_ = PyThread_get_thread_ident();
 };
 

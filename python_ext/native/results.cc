@@ -44,6 +44,7 @@ bool ResultEncoder::encode(PyObject* result, Encoded& out) {
     }
     PyErr_Clear();  // a lone surrogate: the encoder says so in its own words
   }
+  if (tensors_.is_numpy(result)) return encode_tensors(result, out);
   if (PyByteArray_Check(result)) {
     out = {ipc::Kind::bytes, as_bytes(PyByteArray_AS_STRING(result), PyByteArray_GET_SIZE(result))};
     return true;

@@ -13,6 +13,7 @@ Ref text_of(std::string_view name) { return Ref::steal(PyUnicode_DecodeUTF8(name
 }  // namespace
 
 bool TensorArguments::names_are_text(const ipc::TensorHeader& header) {
+  if (!header.named()) return true;
   for (const ipc::TensorEntry& entry : header.tensors()) {
     if (text_of(entry.name)) continue;
     PyErr_SetString(PyExc_ValueError, "argument: the name of a tensor is not UTF-8");

@@ -25,6 +25,9 @@ class TensorResult {
   // Requires: `numpy` outlives this; `tensor_type` from make_tensor_type(), which the module keeps.
   TensorResult(NumPy& numpy, PyTypeObject* tensor_type) : numpy_(numpy), tensor_type_(tensor_type) {}
 
+  // Whether `result` is one array of NumPy: what is asked first.
+  bool is_numpy(PyObject* result) const { return numpy_.is_array(result); }
+
   // Whether `result` is to be sent as tensors. Looks at no more than the first item of a dict, list or tuple.
   bool takes(PyObject* result);
 

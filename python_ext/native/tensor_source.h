@@ -16,6 +16,8 @@
 namespace samovar::python {
 
 struct TensorSource {
+  TensorSource() {}  // so that emplace_back() does not zero the arrays
+
   ipc::DType dtype = ipc::DType::uint8;
   std::uint32_t item_bytes = 1;
   std::size_t rank = 0;

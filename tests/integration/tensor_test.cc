@@ -438,6 +438,40 @@ TEST_F(Tensors, made_in_place_are_what_was_asked_for_or_say_why_not) {
 
 // --- views that outlive their calls -------------------------------------------------------------------------------------
 
+// What a handler does to its arrays, the next call must not see.
+TEST_F(Tensors, nobody_has_kept_serve_the_next_call_and_others_do_not) {
+  const std::vector<float> small(30'000, 1.0f);
+  const std::vector<float> large(60'000, 1.0f);
+  const auto place = [&](std::string_view method, const std::vector<float>& data) { return value_of(pool.call(method, tensor(data))); };
+  const auto described = [](const Value& value) {
+    const auto& list = *value.as_list();
+    return list[1].to_string() + list[2].to_string() + list[3].to_string();
+  };
+  const Value first = place("place_of", small);
+  EXPECT_EQ(place("place_of", small), first) << "the same array";
+  for (const std::string_view what : {"nothing", "shape", "dtype", "strides", "flags", "weak", "base", "view"}) {
+    SCOPED_TRACE(what);
+    value_of(pool.call("to_change", text(what)));
+    for (int i = 0; i < 2; ++i) {
+      place("place_of_changed", small);
+      EXPECT_EQ(described(place("place_of", small)), "'float32'[30000]30000.0");
+      place("place_of_changed", small);
+      EXPECT_EQ(described(place("place_of", large)), "'float32'[60000]60000.0");
+      for (const double value : {3.0, 4.0}) {
+        const auto reply = pool.call("filled_and_changed", arguments({30'000, value}));
+        ASSERT_TRUE(reply) << reply.error().to_string();
+        const auto bytes = reply->tensor();
+        ASSERT_TRUE(bytes);
+        float element;
+        std::memcpy(&element, bytes->elements().data() + 4 * 29'999, sizeof element);
+        EXPECT_EQ(element, value);
+      }
+    }
+    value_of(pool.call("forget"));
+  }
+  EXPECT_TRUE(wait_until([&] { return pool.poll(), in_use() == 0; }));
+}
+
 TEST_F(Tensors, viewed_after_their_call_stay_until_the_last_view_dies) {
   for (const char* method : {"hold", "hold_part", "hold_dlpack"}) {
     ASSERT_TRUE(pool.call(method, tensor(ramp(100'000)))) << method;

@@ -34,6 +34,17 @@ TEST(ViewedBlocks, one_that_was_sent_is_the_hosts_once_its_view_has_died) {
   EXPECT_EQ(blocks.give_back(4096), GivenBack::free);
 }
 
+TEST(ViewedBlocks, one_that_was_sent_and_is_forgotten_is_the_hosts_at_once) {
+  ViewedBlocks blocks;
+  blocks.add(4096, 100);
+  blocks.add(8192, 100);
+  blocks.send(4096);
+  blocks.forget(4096);
+  EXPECT_EQ(blocks.at(4096), nullptr);
+  EXPECT_NE(blocks.at(8192), nullptr);
+  EXPECT_EQ(blocks.give_back(4096), GivenBack::free);
+}
+
 TEST(ViewedBlocks, one_that_the_host_gives_back_first_stays_until_its_view_dies) {
   ViewedBlocks blocks;
   blocks.add(4096, 100);

@@ -32,6 +32,22 @@ struct PayloadPart {
   std::uint64_t at = 0;  // in the payload
   std::span<const std::byte> bytes;
 };
+
+// The header of tensors. A short one, as nearly all are, needs no memory of its own.
+class PayloadHeader {
+ public:
+  PayloadHeader() noexcept {}
+  explicit PayloadHeader(std::size_t bytes) : size_(bytes), long_(bytes > sizeof short_ ? bytes : 0) {}  // any content, to be written
+
+  std::size_t size() const { return size_; }
+  std::byte* data() { return long_.empty() ? short_ : long_.data(); }
+  std::span<const std::byte> bytes() const { return {long_.empty() ? short_ : long_.data(), size_}; }
+
+ private:
+  std::size_t size_ = 0;
+  std::byte short_[64];  // one tensor of five dimensions
+  std::vector<std::byte> long_;
+};
 }  // namespace detail
 
 class Payload {
@@ -50,24 +66,32 @@ class Payload {
 
   // Tensors: elements in parts, one after the other, and a header. Nothing of the parts is copied before the call has a place for it; so
   // they must live as long as what a Payload views. With a `loan`, they lie there already.
-  Payload(std::vector<detail::PayloadPart> parts, std::vector<std::byte> header)
-      : kind_(PayloadKind::tensor), encoded_(std::move(header)), parts_(std::move(parts)) {}
-  Payload(std::vector<detail::PayloadPart> parts, std::vector<std::byte> header, Loan&& loan) : Payload(std::move(parts), std::move(header)) {
+  Payload(std::vector<detail::PayloadPart> parts, const detail::PayloadHeader& header)
+      : kind_(PayloadKind::tensor), header_(header), parts_(std::move(parts)) {}
+  Payload(std::vector<detail::PayloadPart> parts, const detail::PayloadHeader& header, Loan&& loan) : Payload(std::move(parts), header) {
+    block_ = std::move(loan.block_);
+    loan.span_ = {};
+  }
+
+  // The same for one tensor.
+  Payload(std::span<const std::byte> elements, const detail::PayloadHeader& header)
+      : kind_(PayloadKind::tensor), view_(elements), header_(header) {}
+  Payload(std::span<const std::byte> elements, const detail::PayloadHeader& header, Loan&& loan) : Payload(elements, header) {
     block_ = std::move(loan.block_);
     loan.span_ = {};
   }
 
   PayloadKind kind() const { return kind_; }
-  std::size_t size() const { return in_parts() ? header_at() + encoded_.size() : data().size(); }
+  std::size_t size() const { return in_parts() ? header_at() + header_.size() : data().size(); }
 
   // Requires: not in_parts().
   std::span<const std::byte> data() const { return encoded_.empty() ? view_ : std::span<const std::byte>(encoded_); }
 
   // Puts the parts, the header, or both with zeros between them, to where they belong. Requires: in_parts(), and room for
   // elements_bytes() or size().
-  bool in_parts() const { return !parts_.empty(); }
-  std::size_t elements_bytes() const { return parts_.back().at + parts_.back().bytes.size(); }
-  std::span<const std::byte> header() const { return encoded_; }
+  bool in_parts() const { return header_.size() != 0; }
+  std::size_t elements_bytes() const { return parts_.empty() ? view_.size() : parts_.back().at + parts_.back().bytes.size(); }
+  std::span<const std::byte> header() const { return header_.bytes(); }
   SAMOVAR_API void write_elements(std::byte* out) const;
   SAMOVAR_API void write_header(std::byte* out) const;
   void write(std::byte* out) const {
@@ -83,7 +107,8 @@ class Payload {
   std::vector<std::byte> encoded_;
   std::string error_;
   detail::Block block_;
-  std::vector<detail::PayloadPart> parts_;
+  detail::PayloadHeader header_;             // of tensors
+  std::vector<detail::PayloadPart> parts_;   // where there are several; one is `view_`
 
   std::size_t header_at() const { return (elements_bytes() + 7) & ~std::size_t{7}; }
 };

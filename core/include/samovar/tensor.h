@@ -120,8 +120,8 @@ class TensorsLoan {
   };
 
   // Made by Pool::loan_tensors().
-  TensorsLoan(Loan loan, std::vector<Part> parts, std::vector<std::byte> header)
-      : loan_(std::move(loan)), parts_(std::move(parts)), header_(std::move(header)) {}
+  TensorsLoan(Loan loan, std::vector<Part> parts, const detail::PayloadHeader& header)
+      : loan_(std::move(loan)), parts_(std::move(parts)), header_(header) {}
 
   const std::vector<Part>& parts() const { return parts_; }
 
@@ -148,7 +148,7 @@ class TensorsLoan {
 
   Loan loan_;
   std::vector<Part> parts_;
-  std::vector<std::byte> header_;  // of the payload
+  detail::PayloadHeader header_;
 };
 
 namespace detail {
@@ -156,7 +156,7 @@ namespace detail {
 struct OneLoan {
   Loan loan;
   std::size_t bytes = 0;  // of elements
-  std::vector<std::byte> header;
+  PayloadHeader header;
 };
 }  // namespace detail
 
@@ -171,8 +171,7 @@ class TensorLoan {
   const Shape& shape() const { return shape_; }
 
   operator Payload() && {
-    std::vector<detail::PayloadPart> parts{{0, loan_.loan.span().first(loan_.bytes)}};
-    return Payload(std::move(parts), std::move(loan_.header), std::move(loan_.loan));
+    return Payload(loan_.loan.span().first(loan_.bytes), loan_.header, std::move(loan_.loan));
   }
 
  private:
