@@ -1,4 +1,4 @@
-"""The methods that `samovar bench payload` calls: those of noop.py, and some that take and make arrays, batches and streams."""
+"""The methods that `samovar bench payload` calls: those of noop.py, and some for arrays, batches and streams."""
 
 import numpy as np
 import samovar
