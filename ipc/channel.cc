@@ -16,7 +16,6 @@ namespace {
 
 constexpr std::uint32_t kPunchPages = 2048;   // 8 MiB: a request that comes meanwhile waits no longer than that takes
 constexpr std::uint32_t kIdlePeriodsMax = 6;
-constexpr std::uint32_t kResponsesAtOnce = 4;
 constexpr int kRunningMethodBits = 16;
 constexpr std::int64_t kLookForDeadViewsNs = 1'000'000;  // while waiting for room
 
@@ -338,7 +337,7 @@ void WorkerEnd::wait_for_room(std::uint32_t payload_bytes) {
   const auto look = [&] { return try_claim(payload_bytes) != nullptr || stopping(); };
   if (!look()) {
     responses_.show();
-    held_responses_ = 0;
+    holds_responses_ = false;
     wake_host();
   }
   while (!look()) ipc::park(host_page_->doorbell, worker_page_->asleep, kNever, look);
@@ -353,19 +352,22 @@ void WorkerEnd::finish() {
 
 void WorkerEnd::publish() {
   responses_.publish();
-  if (held_responses_ != 0) {
+  if (holds_responses_) {
     responses_.show();
-    held_responses_ = 0;
+    holds_responses_ = false;
   }
   wake_host();
   responses_.take_ahead();
 }
 
-void WorkerEnd::publish_among_others() {
-  held_responses_ == 0 ? responses_.publish_held() : responses_.publish();
-  if (++held_responses_ < kResponsesAtOnce) return;
+void WorkerEnd::publish_among_others(std::uint32_t rest) {
+  holds_responses_ ? responses_.publish() : responses_.publish_held();
+  if (rest % kRecordsAtOnce != 0) {
+    holds_responses_ = true;
+    return;
+  }
   responses_.show();
-  held_responses_ = 0;
+  holds_responses_ = false;
 }
 
 void WorkerEnd::wake_host() {

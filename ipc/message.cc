@@ -2,6 +2,7 @@
 
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cstdlib>
 #include <cstring>
 
@@ -13,6 +14,29 @@ namespace samovar::ipc {
 namespace {
 
 constexpr std::size_t kWords = kEnvelopeBytes / sizeof(std::uint64_t);
+
+// A header as the words that it is made of, each in a register of its own. A header that is put together in memory and copied from there is
+// loaded in pieces larger than those it was stored in: no processor forwards these, so the load waits until all stores before it have left,
+// among them those into a lane, whose lines the reader may have.
+struct HeaderWords {
+  HeaderWords(std::uint64_t first, std::uint64_t second, std::uint32_t third, std::uint16_t fourth, std::uint8_t fifth, std::uint8_t sixth)
+      : words{alone(first), alone(second),
+              alone(third | std::uint64_t{fourth} << 32 | std::uint64_t{fifth} << 48 | std::uint64_t{sixth} << 56)} {}
+
+  void write(std::byte* out) const {
+    for (std::size_t i = 0; i < words.size(); ++i) std::memcpy(out + i * sizeof words[i], &words[i], sizeof words[i]);
+  }
+
+  std::array<std::uint64_t, 3> words;
+
+ private:
+  // Not to be joined with its neighbours.
+  static std::uint64_t alone(std::uint64_t word) {
+    asm("" : "+r"(word));
+    return word;
+  }
+};
+static_assert(std::endian::native == std::endian::little, "FlatBuffers are");
 
 // The envelope of one table, as a FlatBufferBuilder writes it for an empty payload, and where header and length stand in it.
 template <typename Table, typename Header>
@@ -42,7 +66,7 @@ struct Envelope {
   }
 
   // Back to front: the line with the commit word, which the reader polls, is taken from it last and only once.
-  void write(const Header& header, std::span<const std::byte> payload, std::byte* out) const {
+  [[gnu::always_inline]] void write(const HeaderWords& header, std::span<const std::byte> payload, std::byte* out) const {
     const auto length = static_cast<std::uint32_t>(payload.size());
     std::uint64_t first = 0;  // the payload's first word lies in the polled line, too
     if (length > sizeof first) {
@@ -56,7 +80,8 @@ struct Envelope {
     }
     if (length != 0) std::memcpy(out + kEnvelopeBytes, &first, sizeof first);
     std::memcpy(out, prefix.data(), kEnvelopeBytes);
-    std::memcpy(out + header_at, &header, sizeof header);
+    static_assert(sizeof(Header) == sizeof header.words);
+    header.write(out + header_at);
     std::memcpy(out + length_at, &length, sizeof length);
   }
 
@@ -102,19 +127,19 @@ const Envelope<wire::Note, wire::NoteHeader> kNote(wire::CreateNote, wire::Finis
 }  // namespace
 
 void write_request(const Request& request, std::byte* out) {
-  const wire::RequestHeader header(request.call_id, request.deadline_ns, 0, request.method,
-                                   static_cast<std::uint8_t>(request.kind), request.flags);
+  const HeaderWords header(request.call_id, static_cast<std::uint64_t>(request.deadline_ns), 0, request.method,
+                           static_cast<std::uint8_t>(request.kind), request.flags);
   kRequest.write(header, request.payload, out);
 }
 
 void write_response(const Response& response, std::byte* out) {
-  const wire::ResponseHeader header(response.call_id, response.service_ns, response.number, response.flags, static_cast<std::uint8_t>(response.kind),
-                                    static_cast<std::uint8_t>(response.status));
+  const HeaderWords header(response.call_id, response.service_ns, response.number, response.flags, static_cast<std::uint8_t>(response.kind),
+                           static_cast<std::uint8_t>(response.status));
   kResponse.write(header, response.payload, out);
 }
 
 void write_note(const Note& note, std::byte* out) {
-  const wire::NoteHeader header(note.call_id, note.number, 0, 0, static_cast<std::uint8_t>(note.kind), static_cast<std::uint8_t>(note.topic));
+  const HeaderWords header(note.call_id, note.number, 0, 0, static_cast<std::uint8_t>(note.kind), static_cast<std::uint8_t>(note.topic));
   kNote.write(header, note.payload, out);
 }
 

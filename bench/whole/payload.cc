@@ -6,6 +6,7 @@
 
 #include "bench/whole/call.h"
 #include "bench/whole/environment.h"
+#include "bench/whole/payload_flows.h"
 #include "bench/whole/payload_tensors.h"
 
 namespace samovar::bench {
@@ -14,6 +15,9 @@ namespace {
 constexpr std::size_t kPayloadBytes = 64;
 constexpr std::size_t kTripsPerRound = 5'000;
 constexpr std::size_t kSumsPerRound = 20;
+constexpr std::size_t kBatchesPerRound = 500;
+constexpr std::size_t kItemBytes = 8;
+constexpr std::size_t kChunksPerRound = 50'000;
 constexpr std::chrono::milliseconds kSumSpin{5};  // longer than a copy or a sum of 8 MiB takes anywhere
 
 class Measuring {
@@ -23,6 +27,8 @@ class Measuring {
   PayloadFigures run() {
     keep("tensors", tensors());
     keep("sums", sums());
+    keep("batches", batches());
+    keep("streams", streams());
     keep("schemas", schemas());
     if (settings_.peers.count() > 0) figures_.peers = measure_payload_peers(peer_settings(), settings_.peers);
     for (const PayloadPeer& peer : figures_.peers) {
@@ -69,7 +75,7 @@ class Measuring {
     const auto tensor = make_tensor_call(started->pool, started->worker, settings_.timestamp_ns);
     std::array<Entry, 2> entries{Entry{"call, 64 B", call.get(), kTripsPerRound, settings_.tick_ns},
                                  Entry{"tensor of 8 MiB there, another back", tensor.get(), kTripsPerRound, settings_.tick_ns}};
-    interleave(entries, {.budget = settings_.tensors});
+    interleave(entries, {.budget = settings_.pairs});
     keep(figures_.call_64, entries[0]);
     keep(figures_.tensor_8mib, entries[1]);
     return {};
@@ -83,10 +89,36 @@ class Measuring {
     if (!here) return tl::unexpected(here.error());
     const auto there = make_tensor_sum(started->pool, started->worker);
     std::array<Entry, 2> entries{Entry{"sum in one process", here->get(), kSumsPerRound}, Entry{"sum by a call", there.get(), kSumsPerRound}};
-    interleave(entries, {.budget = settings_.tensors});
+    interleave(entries, {.budget = settings_.pairs});
     keep(figures_.sum_in_process, entries[0]);
     keep(figures_.tensor_sum, entries[1]);
     return {};
+  }
+
+  Outcome batches() {
+    auto started = start(Options{}.spin_max);
+    if (!started) return tl::unexpected(started.error());
+    const PinnedHere pinned(settings_.placement.host_cpu);
+    const auto call = make_call(started->pool, started->worker, kItemBytes, settings_.timestamp_ns);
+    const auto batch = make_batch_call(started->pool, started->worker, kBatchCalls, kItemBytes, settings_.timestamp_ns);
+    std::array<Entry, 2> entries{Entry{"call, 8 B", call.get(), kTripsPerRound, settings_.tick_ns},
+                                 Entry{"batch of 32", batch.get(), kBatchesPerRound, settings_.tick_ns}};
+    interleave(entries, {.budget = settings_.pairs});
+    keep(figures_.call_8, entries[0]);
+    keep(figures_.batch_32, entries[1]);
+    return {};
+  }
+
+  Outcome streams() {
+    auto started = start(Options{}.spin_max);
+    if (!started) return tl::unexpected(started.error());
+    const PinnedHere pinned(settings_.placement.host_cpu);
+    const auto stream = make_stream_flow(started->pool, started->worker, kPayloadBytes);
+    std::array<FlowEntry, 1> entries{FlowEntry{stream.get()}};
+    interleave_flows(entries, kChunksPerRound, {.budget = settings_.pairs});
+    figures_.stream = entries[0];
+    figures_.stream.flow = nullptr;
+    return entries[0].error.empty() ? Outcome() : tl::unexpected(entries[0].error);
   }
 
   Outcome schemas() {

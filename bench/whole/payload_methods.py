@@ -1,4 +1,4 @@
-"""The methods that `samovar bench payload` calls: those of noop.py, and some that take and make arrays."""
+"""The methods that `samovar bench payload` calls: those of noop.py, and some for arrays, batches and streams."""
 
 import numpy as np
 import samovar
@@ -13,3 +13,16 @@ def another(array, *, ctx):
 @samovar.method
 def total(array):
     return float(array.sum())
+
+
+@samovar.method(batch=True, max_batch=32)
+def each(items):
+    return items
+
+
+@samovar.method
+def chunks(count_and_size):
+    count, size = count_and_size
+    chunk = bytes(size)
+    for _ in range(count):
+        yield chunk

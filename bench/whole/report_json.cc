@@ -138,10 +138,19 @@ Json payload_peers_json(const PayloadFigures& payload) {
   return peers;
 }
 
+Json flow_json(const FlowEntry& entry) {
+  Json json{{"typical_per_s", number(median(entry.per_second), 0)}, {"rounds", entry.per_second.size()}};
+  if (!entry.error.empty()) json["error"] = entry.error;
+  return json;
+}
+
 Json payload_json(const Figures& f) {
   if (!f.payload) return nullptr;
   return {{"tensor_sum_ns", percentiles(f.payload->tensor_sum)},
           {"sum_in_process_ns", percentiles(f.payload->sum_in_process)},
+          {"call_8_rtt_ns", percentiles(f.payload->call_8)},
+          {"batch_32_rtt_ns", percentiles(f.payload->batch_32)},
+          {"stream", flow_json(f.payload->stream)},
           {"peers", payload_peers_json(*f.payload)}};
 }
 
@@ -154,12 +163,6 @@ Json start_json(const Figures& f) {
     json["memory_8_bytes"] = memory->of_8;
     json["private_bytes_each"] = memory->private_each;
   }
-  return json;
-}
-
-Json flow_json(const FlowEntry& entry) {
-  Json json{{"typical_per_s", number(median(entry.per_second), 0)}, {"rounds", entry.per_second.size()}};
-  if (!entry.error.empty()) json["error"] = entry.error;
   return json;
 }
 
@@ -201,6 +204,8 @@ Json to_json(const Figures& f) {
   json["tensor_8mib_rtt_ns"] = percentiles(payload.tensor_8mib);
   json["call_64_rtt_ns"] = percentiles(payload.call_64);
   json["tensor_sum_over_in_process"] = number(median_ratio(payload.tensor_sum.series, payload.sum_in_process.series), 3);
+  json["batch32_item_over_single"] = number(item_over_single(payload), 3);
+  json["stream_chunks_per_s"] = number(payload.stream.best(), 0);
   const auto schema = [&](double SchemaCosts::* cost) { return payload.schema ? number((*payload.schema).*cost) : Json(nullptr); };
   json["schema_field_ns"] = schema(&SchemaCosts::schema_field);
   json["stock_field_ns"] = schema(&SchemaCosts::stock_field);

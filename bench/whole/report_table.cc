@@ -94,6 +94,13 @@ void payload_rows(std::string& out, const PayloadFigures& p) {
   series_head(out, "8 MiB and its sum, us", "here");
   series_row(out, "copy and sum, one process", p.sum_in_process, p.sum_in_process.series, 1000, 0);
   series_row(out, "a loan, summed by NumPy", p.tensor_sum, p.sum_in_process.series, 1000, 0);
+  series_head(out, "batches, ns", "8 B");
+  series_row(out, "call, 8 B", p.call_8, p.call_8.series, 1, 0);
+  series_row(out, "32 calls in one batch", p.batch_32, p.call_8.series, 1, 0);
+  if (!p.stream.per_second.empty()) {
+    line(out, "\n%-28s %12s %14s", "chunks a second, 64 B", "best round", "typical round");
+    line(out, "  %-26s %12.0f %14.0f", "one stream, its range", p.stream.best(), median(p.stream.per_second));
+  }
   if (p.schema) {
     line(out, "\n%-28s %9s %9s", "FlatBuffers in Python, ns", "schema", "stock");
     line(out, "  %-26s %9.0f %9.0f", "a field", p.schema->schema_field, p.schema->stock_field);

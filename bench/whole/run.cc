@@ -311,12 +311,12 @@ class Bench {
     // Eight more interpreters to start: a quick run of everything has no time for them.
     const bool with_peers = settings_.length == Length::full || !settings_.only.empty();
     const milliseconds peers = with_peers ? budgets_.payload_peers : milliseconds(0);
-    announce("payloads: tensors of 8 MiB, beside the usual means", 2 * budgets_.payload + peers);
+    announce("payloads: tensors, beside the usual means; batches, streams", 4 * budgets_.payload + peers);
     figures_.payload = measure_payload({.python = settings_.python,
                                         .placement = figures_.placement,
                                         .timestamp_ns = figures_.timestamp_ns,
                                         .tick_ns = figures_.tick_ns,
-                                        .tensors = budgets_.payload,
+                                        .pairs = budgets_.payload,
                                         .peers = peers});
     for (const std::string& failure : figures_.payload->failures) fail("payload", failure);
   }

@@ -86,6 +86,19 @@ std::vector<Verdict> judge(const Figures& f) {
                         .by_rounds = median_ratio(p->tensor_sum.series, p->sum_in_process.series),
                         .bar = 1.15,
                         .aim = 1.05});
+    verdicts.push_back({.key = "batch32_item_over_single",
+                        .title = "an item of a batch of 32 / a call",
+                        .value = item_over_single(*p),
+                        .by_rounds = median_ratio(p->batch_32.series, p->call_8.series) / kBatchCalls,
+                        .bar = 0.35,
+                        .aim = 0.2});
+    verdicts.push_back({.key = "stream_chunks_per_s",
+                        .title = "chunks of 64 B a second",
+                        .value = p->stream.best(),
+                        .by_rounds = kNothing,
+                        .bar = 1e6,
+                        .aim = 2e6,
+                        .better = Verdict::Better::higher});
     const auto schema = [&](const char* key, const char* title, double value, double bar, double aim, Verdict::Better better) {
       verdicts.push_back({.key = key, .title = title, .value = value, .by_rounds = kNothing, .bar = bar, .aim = aim, .better = better});
     };

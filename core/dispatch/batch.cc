@@ -1,5 +1,6 @@
 // call_many(): calls that one thread sends together and waits for. They are calls like those of call(), each with its own outcome;
 // what differs is that a full queue is waited for by working, until one of the batch's own calls makes room.
+#include <algorithm>
 #include <cstddef>
 #include <memory>
 #include <utility>
@@ -10,6 +11,7 @@ namespace samovar::core {
 namespace {
 
 constexpr std::size_t kCallsPerTurn = 8;
+constexpr std::uint32_t kCallsPerTurnMax = 64;  // of methods that take more at once
 
 }  // namespace
 
@@ -105,9 +107,12 @@ void Dispatcher::send_in_batch(Batch& batch, Call& call, const std::stop_token& 
   const bool may_hold = options_.dispatcher != samovar::Dispatcher::pinned && !stop.stop_possible() && !call.alone;
   if (may_hold && (batch.holding || token_.try_acquire())) {
     batch.holding = true;
+    const std::uint32_t at_once = duty_.gather(call);
     duty_.enter(call);
     // What comes back meanwhile makes room for what follows; a turn for each call would cost as much as the call.
-    if (duty_.has_work() || batch.entries.size() % kCallsPerTurn == 0) turn();
+    const std::size_t entered = batch.entries.size();
+    if (at_once > 1 ? entered % std::min(at_once, kCallsPerTurnMax) == 0 : duty_.has_work() || entered % kCallsPerTurn == 0) turn();
+    duty_.stop_gathering();
     return;
   }
   if (std::exchange(batch.holding, false)) release_token();

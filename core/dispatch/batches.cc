@@ -4,11 +4,6 @@
 #include "core/dispatch/duty_cycle.h"
 
 namespace samovar::core {
-namespace {
-
-constexpr std::uint32_t kRecordsAtOnce = 4;  // of a batch become visible to the worker: see LaneWriter::publish_held()
-
-}  // namespace
 
 BatchRule DutyCycle::rule_of(std::uint32_t method) const {
   const ipc::Method& described = methods_.now().method(method);
@@ -69,13 +64,14 @@ std::optional<std::size_t> DutyCycle::send_batch(int index, std::uint32_t method
     largest = std::max(largest, advance);
     if (!batch_.empty() && !slot.channel->requests.has_room_for(advances + advance, largest)) break;
     if (!call.claim()) continue;  // its waiter has left this very moment
+    slot.channel->requests.prefetch_ahead(advance, advances);
     advances += advance;
     batching_.remove(call);
     batch_.push_back(&call);
   }
   Place place{.rest = static_cast<std::uint32_t>(batch_.size()), .revocable = !slot.journal.empty(), .held = false};
   for (Call* call : batch_) {
-    const std::uint32_t behind_shown = (static_cast<std::uint32_t>(batch_.size()) - place.rest) % kRecordsAtOnce;
+    const std::uint32_t behind_shown = (static_cast<std::uint32_t>(batch_.size()) - place.rest) % ipc::kRecordsAtOnce;
     if (behind_shown == 0) slot.channel->requests.show();
     place.held = behind_shown == 0 && batch_.size() > 1;
     --place.rest;

@@ -55,7 +55,7 @@ Call* Batching::next_ready(std::int64_t now_ns) const {
   for (const std::uint32_t method : active_) {
     const Group& group = groups_[method];
     Call* first = group.calls.front();
-    if (is_ready(group, now_ns) && (!oldest || first->ticket < oldest->ticket)) oldest = first;
+    if (is_ready(method, now_ns) && (!oldest || first->ticket < oldest->ticket)) oldest = first;
   }
   return oldest;
 }
@@ -64,7 +64,7 @@ Batching::Waiting Batching::ready_at(std::int64_t now_ns) const {
   Waiting waiting;
   for (const std::uint32_t method : active_) {
     const Group& group = groups_[method];
-    if (!is_ready(group, now_ns)) continue;
+    if (!is_ready(method, now_ns)) continue;
     waiting.batches += (group.size + group.max - 1) / group.max;
     const std::uint64_t ticket = group.calls.front()->ticket;
     waiting.oldest = waiting.oldest == 0 ? ticket : std::min(waiting.oldest, ticket);

@@ -40,6 +40,10 @@ class Batching {
   // A call that has waited before and comes back: its batch is due.
   void add_again(Call& call, const BatchRule& rule) { add(call, rule, 0), groups_[call.method].due_ns = 0; }
 
+  // More calls of this method come at once: until another one is named, its batch is ready when it is full.
+  void gather(std::uint32_t method) { gathering_ = method; }
+  static constexpr std::uint32_t kNoMethod = UINT32_MAX;
+
   void remove(Call& call);
 
   // When the next batch that is not full is due; kNever where none waits, at most 0 where one need not wait.
@@ -77,11 +81,15 @@ class Batching {
     std::int64_t due_ns = ipc::kNever;
   };
 
-  static bool is_ready(const Group& group, std::int64_t now_ns) { return group.size >= group.max || group.due_ns <= now_ns; }
+  bool is_ready(std::uint32_t method, std::int64_t now_ns) const {
+    const Group& group = groups_[method];
+    return group.size >= group.max || (group.due_ns <= now_ns && (method != gathering_ || now_ns == kAtOnce));
+  }
 
   std::vector<Group> groups_;          // by method
   std::vector<std::uint32_t> active_;  // methods of which calls wait
   std::uint32_t size_ = 0;
+  std::uint32_t gathering_ = kNoMethod;
 };
 
 }  // namespace samovar::core

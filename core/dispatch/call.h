@@ -149,6 +149,9 @@ class alignas(ipc::kCacheLineBytes) Call {
   void to_sent() { word_.fetch_add(sent - claimed, std::memory_order_release); }
   void to_queued() { word_.fetch_sub(claimed - queued, std::memory_order_release); }
 
+  // The same where the waiter is this thread, so that nobody else changes the word.
+  void to_queued_by_waiter() { word_.store(word_.load(std::memory_order_relaxed) - (claimed - queued), std::memory_order_release); }
+
   enum class Sleeper { none, futex, epoll, poll };  // poll: the waiter is told by poll(); streams alone
 
   // Publishes the outcome. Requires: claimed by this thread. Returns how the waiter sleeps: who finishes wakes it, by wake()

@@ -63,7 +63,7 @@ std::size_t DutyCycle::run() {
 void DutyCycle::enter(Call& call) {
   if (call.asynchronous) watch_deadline(call);
   if (methods_.now().has_batches() && rule_of(call.method).max > 1) {
-    call.to_queued();
+    call.to_queued_by_waiter();
     keep_for_batch(call);
     return;
   }
@@ -75,7 +75,7 @@ void DutyCycle::enter(Call& call) {
       return;
     }
   }
-  call.to_queued();
+  call.to_queued_by_waiter();
   queue_.insert(call);
 }
 
@@ -147,7 +147,10 @@ bool DutyCycle::send(int index, Call& call, const Place* in_batch) {
     }
   }
   if (slot.journal.full()) [[unlikely]] slot.journal.set_aside(slot.journal.believe_started(slot.channel->started()));
-  std::byte* message = slot.channel->requests.try_claim(ipc::message_bytes(static_cast<std::uint32_t>(payload.size())));
+  const bool held = in_batch && in_batch->held;
+  const std::uint32_t bytes = ipc::message_bytes(static_cast<std::uint32_t>(payload.size()));
+  ipc::LaneWriter& lane = slot.channel->requests;
+  std::byte* message = held ? lane.try_claim_held(bytes) : lane.try_claim(bytes);
   if (!message) {
     if (slot.journal.empty()) violate(index, "it has answered every request and gives none of their room back");
     return false;
@@ -167,8 +170,7 @@ bool DutyCycle::send(int index, Call& call, const Place* in_batch) {
                                                          (call.stream ? ipc::kRequestStream : 0)),
                       .payload = payload},
                      message);
-  const bool held = in_batch && in_batch->held;
-  const std::uint64_t position = held ? slot.channel->requests.publish_held() : slot.channel->requests.publish();
+  const std::uint64_t position = held ? lane.publish_held() : lane.publish();
   ++call.attempts;
   call.worker = slot.worker;
   slot.journal.push(call, position, revocable, rest);

@@ -127,6 +127,15 @@ class DutyCycle {
   // lane where none waits before it and a worker has room.
   void enter(Call& call);
 
+  // The holder is about to enter several calls, this one among them, and holds the token until stop_gathering(): a batch of its method waits
+  // for them. How many calls its method takes at once.
+  std::uint32_t gather(const Call& call) {
+    const std::uint32_t max = methods_.now().has_batches() ? rule_of(call.method).max : 1;
+    batching_.gather(max > 1 ? call.method : Batching::kNoMethod);
+    return max;
+  }
+  void stop_gathering() { batching_.gather(Batching::kNoMethod); }
+
   // Deadlines, and calls that lie ready behind a stuck one while a worker is idle. run() looks at the clock now and then;
   // who has slept calls this.
   void run_timers();

@@ -87,7 +87,7 @@ Error Dispatcher::refuse(Call& call, Error error) {
 Result<void> Dispatcher::admit(Call& call, const CallOptions& options, Batch* batch) {
   for (;;) {
     PendingQueue::Admission admission = call.alone ? admit_alone(call) : queue_.admit(call.ticket);
-    if (admission == PendingQueue::Admission::admitted) return {};
+    if (admission == PendingQueue::Admission::admitted) return succeeded();
     if (admission == PendingQueue::Admission::barred && one_shots_) {
       call.alone = true;
       continue;

@@ -30,7 +30,7 @@ Result<detail::Block> Dispatcher::loan(std::uint64_t bytes, std::int64_t until_n
 Result<void> Dispatcher::place(Call& call, const Payload& payload, const CallOptions& options) {
   if (payload.in_parts()) [[unlikely]] return place_parts(call, payload, options);
   call.payload = payload.data();
-  if (call.payload.size() <= options_.inline_bytes_max) return {};
+  if (call.payload.size() <= options_.inline_bytes_max) return succeeded();
   if (payload.block().arena() == &arena_) {
     call.block = payload.block();
     return {};

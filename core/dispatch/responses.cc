@@ -48,6 +48,7 @@ bool DutyCycle::take_response(int index, Slot& slot) {
     return false;
   }
   Journal::Entry& entry = *answered;
+  if (entry.batch_rest != 0 && (entry.batch_rest + 1) % ipc::kRecordsAtOnce == 0) lane.prefetch_behind(ipc::kRecordsAtOnce - 1);
   const bool claimed = entry.call && entry.call->claim();
   if (!claimed) scratch_.resize(lane.size());
   std::byte* copy = claimed ? entry.call->reply_buffer.reserve(lane.size()) : scratch_.data();
@@ -64,7 +65,7 @@ bool DutyCycle::take_response(int index, Slot& slot) {
   if (response.service_ns > 0 && response.service_ns < static_cast<std::uint64_t>(ipc::kNever)) {
     const auto service_ns = std::max<std::int64_t>(1, static_cast<std::int64_t>(response.service_ns));
     slot.mean_service_ns = slot.mean_service_ns == 0 ? service_ns : slot.mean_service_ns + (service_ns - slot.mean_service_ns) / 8;
-    renew_credit(index);
+    if (entry.batch_rest == 0) renew_credit(index);
     if (claimed && !entry.call->timed) response.service_ns = 0;
   }
   if (response.flags != 0 || (entry.call && entry.call->block)) settle_blocks(slot, *entry.call, response, claimed);

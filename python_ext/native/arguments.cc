@@ -9,7 +9,7 @@
 
 namespace samovar::python {
 
-bool ArgumentReader::read(RunningCall& call, Arguments& out) {
+bool ArgumentReader::read(RunningCall& call, Arguments& out, PayloadView& view) {
   const ipc::Request& request = call.request;
   if (request.kind == ipc::Kind::none) {
     out.set_none();
@@ -24,9 +24,9 @@ bool ArgumentReader::read(RunningCall& call, Arguments& out) {
   const bool in_arena = (request.flags & ipc::kRequestInArena) != 0;
   if (call.method->schema) return read_flatbuffer(call, *payload, out);
   if (request.kind == ipc::Kind::bytes || request.kind == ipc::Kind::flatbuffer) {
-    PyObject* view = in_arena ? call.argument.show(*payload, request.call_id, call.method->described.name) : view_.show(*payload);
-    out.set_borrowed(view);
-    return view != nullptr;
+    PyObject* shown = in_arena ? call.argument.show(*payload, request.call_id, call.method->described.name) : view.show(*payload);
+    out.set_borrowed(shown);
+    return shown != nullptr;
   }
   if (request.kind == ipc::Kind::tensor) return read_tensors(call, *payload, out);
 

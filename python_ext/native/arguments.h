@@ -50,7 +50,10 @@ class ArgumentReader {
 
   // The arguments of `call`. What is a view belongs to the call or to this; the next read() may write over it where nobody has kept it.
   // Fails: false with an exception; call.failure_code says whose fault it is.
-  bool read(RunningCall& call, Arguments& out);
+  bool read(RunningCall& call, Arguments& out) { return read(call, out, view_); }
+
+  // The same, and the next read() with another `view` leaves alone what this one has shown.
+  bool read(RunningCall& call, Arguments& out, PayloadView& view);
 
  private:
   bool read_flatbuffer(RunningCall& call, std::span<const std::byte> payload, Arguments& out);

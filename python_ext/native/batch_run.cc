@@ -27,17 +27,24 @@ void BatchRun::begin(const Method& method) {
   words_.clear();
   deadline_ns_ = 0;
   timed_ = false;
+  response_bytes_ = 0;
+  look_at_clock();
   arguments_ = Ref::steal(PyList_New(0));
   if (!arguments_) PyErr_Clear();  // no memory: the calls are told as they join
 }
 
 void BatchRun::add(const ipc::Request& request) {
+  const bool is_followed = (request.flags & ipc::kRequestBatched) != 0;
+  if (is_followed && size_ % ipc::kRecordsAtOnce == 0) end_.prefetch_requests(ipc::kRecordsAtOnce - 1);
+  const std::uint32_t advance = ipc::record_advance(ipc::message_bytes(static_cast<std::uint32_t>(request.payload.size())));
+  end_.prefetch_responses(advance, response_bytes_);
+  response_bytes_ += advance;
   if (size_ == items_.size()) items_.push_back(&made_.emplace_back(views_));
   Item& item = *items_[size_++];
   item.call.begin(request);
   item.call.method = method_;
   item.call.passed = true;
-  const bool expired = request.deadline_ns != 0 && ipc::has_passed(request.deadline_ns);
+  const bool expired = request.deadline_ns != 0 && coarse_now_ns_ + ipc::kCoarseLagNs >= request.deadline_ns && ipc::has_passed(request.deadline_ns);
   const std::atomic<std::uint64_t>* word = end_.current_word();
   const bool is_wanted = end_.start(request);
   end_.pass();
@@ -58,7 +65,7 @@ void BatchRun::add(const ipc::Request& request) {
 // What stands for a call in the list: its one argument, a tuple of several, None for none.
 Ref BatchRun::argument_of(Item& item) {
   Arguments arguments;
-  if (!reader_.read(item.call, arguments)) return {};
+  if (!reader_.read(item.call, arguments, item.view)) return {};
   if (arguments.count() == 1) return Ref::borrow(arguments.data()[0]);
   if (arguments.count() == 0) return Ref::borrow(Py_None);
   const auto count = static_cast<Py_ssize_t>(arguments.count());
@@ -79,8 +86,10 @@ void BatchRun::run() {
     }
   }
   arguments_.reset();  // what is viewed on from here on has been kept
+  auto rest = static_cast<std::uint32_t>(size_);
   for (Item* item : items()) {
-    item->call.in_batch = item == items().back() ? RunningCall::InBatch::last : RunningCall::InBatch::followed;
+    item->call.batch_rest = --rest;
+    item->call.in_batch = rest == 0 ? RunningCall::InBatch::last : RunningCall::InBatch::followed;
     if (failure && item->status == ipc::Status::ok && !item->error) {
       responder_.fail(item->call, *failure);
     } else {

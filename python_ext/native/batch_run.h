@@ -17,9 +17,11 @@
 #include <vector>
 
 #include "ipc/channel.h"
+#include "ipc/clock.h"
 #include "python_ext/native/arguments.h"
 #include "python_ext/native/context.h"
 #include "python_ext/native/method.h"
+#include "python_ext/native/payload_view.h"
 #include "python_ext/native/ref.h"
 #include "python_ext/native/responder.h"
 #include "python_ext/native/running_call.h"
@@ -43,6 +45,9 @@ class BatchRun {
   // A batch of `method`.
   void begin(const Method& method);
 
+  // Somebody has waited for the next request: time has passed.
+  void look_at_clock() { coarse_now_ns_ = ipc::coarse_now_ns(); }
+
   // The request that peek() has found joins it, and peek() finds the next.
   void add(const ipc::Request& request);
 
@@ -54,6 +59,7 @@ class BatchRun {
     explicit Item(ArgumentViews& views) : call(views) {}
 
     RunningCall call;
+    PayloadView view;  // of the argument, used again where nobody has kept it
     ipc::Status status = ipc::Status::ok;  // skipped, expired: the handler does not see it
     Ref error;   // why it has no argument
     Ref result;  // once the handler has returned
@@ -79,6 +85,8 @@ class BatchRun {
   std::vector<Item*> wanted_;     // in its order
   std::vector<const std::atomic<std::uint64_t>*> words_;  // of their records
   std::int64_t deadline_ns_ = 0;  // the earliest of theirs; 0: none
+  std::int64_t coarse_now_ns_ = 0;
+  std::uint64_t response_bytes_ = 0;  // of the lane, that answers like their requests would take
   bool timed_ = false;            // the host wants to know how long the handler takes
 
   // Reused from batch to batch.

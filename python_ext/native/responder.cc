@@ -24,7 +24,9 @@ void Responder::answer(RunningCall& call, Ref result) {
     if (call.argument.shown() || size > end_.payload_bytes_max()) [[unlikely]] {
       return answer_large(call, std::move(result), encoded);
     }
-    if (std::byte* out = end_.try_claim(static_cast<std::uint32_t>(size))) [[likely]] {
+    const bool among_others = call.in_batch == RunningCall::InBatch::followed;
+    const auto bytes = static_cast<std::uint32_t>(size);
+    if (std::byte* out = among_others ? end_.try_claim_among_others(bytes) : end_.try_claim(bytes)) [[likely]] {
       ipc::write_response(
           {.call_id = call.request.call_id, .service_ns = call.service_ns, .kind = encoded.kind, .payload = encoded.bytes}, out);
       return finish(call);
@@ -221,7 +223,7 @@ void Responder::respond(RunningCall& call, ipc::Response response) {
 
 void Responder::finish(const RunningCall& call) {
   if (!call.passed) return end_.finish();
-  if (call.in_batch == RunningCall::InBatch::followed) return end_.publish_among_others();
+  if (call.in_batch == RunningCall::InBatch::followed) return end_.publish_among_others(call.batch_rest);
   if (call.in_batch == RunningCall::InBatch::last) end_.give_back();
   end_.publish();
 }

@@ -124,7 +124,9 @@ void WorkerLoop::serve_batch(const ipc::Request& first, const Method& method) {
   batch_.add(first);
   ipc::Request request = first;
   while ((request.flags & ipc::kRequestBatched) != 0) {
+    const bool waits = !end_.has_request();
     if (!await_next(request)) return;  // the process ends: run() sees why
+    if (waits) batch_.look_at_clock();
     if (request.method != first.method) break;
     batch_.add(request);
   }

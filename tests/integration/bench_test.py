@@ -137,6 +137,9 @@ def test_payloads_are_measured_beside_their_peers() -> None:
     check_percentiles(figures["tensor_8mib_rtt_ns"], ("p50", "p99", "p999", "max"), 50, 1_000_000)
     check_percentiles(figures["call_64_rtt_ns"], ("p50", "p99", "p999", "max"), 50, 1_000_000)
     assert 0.1 < figures["tensor_sum_over_in_process"] < 100
+    assert 0.01 < figures["batch32_item_over_single"] < 10
+    check_percentiles(figures["payload"]["batch_32_rtt_ns"], ("p50", "p99", "p999", "max"), 50, 10_000_000)
+    assert 1_000 < figures["stream_chunks_per_s"] < 1e8
     assert 1 < figures["schema_field_ns"] < figures["stock_field_ns"] < 1e6
     assert 1 < figures["reply_384_native_ns"] < figures["reply_384_stock_ns"] < 1e9
     assert tuple(figures["peers"]) == PAYLOAD_PEERS
@@ -145,6 +148,8 @@ def test_payloads_are_measured_beside_their_peers() -> None:
         assert 100_000 < peer["p50"] < 10e9
         assert peer["over_tensor"] > 1
     assert figures["verdicts"]["tensor_over_call"]["bar"] == 3
+    assert figures["verdicts"]["batch32_item_over_single"]["bar"] == 0.35
+    assert figures["verdicts"]["stream_chunks_per_s"]["bar"] == 1e6
     assert figures["call_rtt_ns"]["64"]["p50"] is None
 
 

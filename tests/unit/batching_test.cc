@@ -68,6 +68,23 @@ TEST_F(Batches, leave_in_the_order_of_their_oldest_calls) {
   EXPECT_EQ(batching.methods(), 2u);
 }
 
+TEST_F(Batches, that_are_gathered_are_ready_when_they_are_full_or_nothing_else_can_come) {
+  const BatchRule rule{.max = 3, .wait_ns = 0};
+  batching.gather(0);
+  batching.add(call(0), rule, 0);
+  batching.add(call(1), rule, 0);
+  EXPECT_EQ(batching.next_ready(0), &calls[1]) << "the others are as ever";
+  EXPECT_EQ(batching.next_ready(Batching::kAtOnce), &calls[0]);
+  batching.add(call(0), rule, 0);
+  batching.add(call(0), rule, 0);
+  EXPECT_EQ(batching.next_ready(0), &calls[0]) << "full";
+  batching.remove(calls[0]);
+  EXPECT_EQ(batching.next_ready(0), &calls[1]);
+  batching.gather(Batching::kNoMethod);
+  batching.remove(calls[1]);
+  EXPECT_EQ(batching.next_ready(0), &calls[2]);
+}
+
 TEST_F(Batches, keep_what_comes_back_in_its_place_and_do_not_make_it_wait) {
   Call& first = call(0);
   batching.add(first, kRule, 1000);

@@ -127,6 +127,38 @@ TEST(Journal, only_what_has_begun_is_set_aside) {
   EXPECT_EQ(journal.find(10), nullptr);
 }
 
+TEST(Journal, grows_where_a_batch_is_larger_than_it) {
+  Journal journal(4);
+  journal.begin(1000);
+  std::array<Call, 11> calls;
+  for (std::size_t i = 0; i < calls.size(); ++i) {
+    calls[i].ticket = i;
+    journal.push(calls[i], 64 * i, false, static_cast<std::uint32_t>(calls.size() - 1 - i));
+  }
+  EXPECT_EQ(journal.size(), 11u);
+  for (std::size_t i = 0; i < calls.size(); ++i) {
+    EXPECT_EQ(journal.front().call, &calls[i]);
+    EXPECT_EQ(journal.find(10), &journal.at(1010));
+    journal.resolve(journal.front());
+  }
+  EXPECT_TRUE(journal.empty());
+  EXPECT_EQ(journal.resolved(), 1011u);
+}
+
+TEST(Journal, what_waits_lies_behind_the_batch_of_the_first) {
+  Journal journal(8);
+  Call call;
+  for (const std::uint32_t rest : {2u, 1u, 0u}) journal.push(call, 64, false, rest);
+  EXPECT_EQ(journal.waiting_from(), 3u) << "nothing does";
+  journal.push(call, 256);
+  EXPECT_EQ(journal.waiting_from(), 3u);
+  journal.resolve(journal.front());
+  EXPECT_EQ(journal.waiting_from(), 3u);
+  journal.resolve(journal.front());
+  journal.resolve(journal.front());
+  EXPECT_EQ(journal.waiting_from(), 4u);
+}
+
 // The worker counts the ping as started; its number is not a call's.
 TEST(Journal, begins_at_the_lanes_number) {
   Journal journal(8);
