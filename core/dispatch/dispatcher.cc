@@ -14,8 +14,15 @@ namespace {
 
 constexpr int kLooksBeforeArming = 256;       // of poll(), while calls are in flight: about a cache-line round trip
 constexpr int kRoundsBeforeArming = 64;       // of poll(), while calls go out and nothing comes back
-constexpr unsigned kHostThreads = 64;              // for functions of the host, at least: abandoned ones keep theirs until they return
+constexpr unsigned kHostThreads = 64;         // for functions of the host, at least: abandoned ones keep theirs until they return
+constexpr unsigned kHostThreadsMax = 1024;
 constexpr std::int64_t kProgressNs = 200'000;
+
+// One for each call that can run at once, as far as a process can have so many.
+unsigned host_threads_max(const Options& options) {
+  const std::uint64_t calls = std::uint64_t{options.concurrency} * seats_max(options) + kSpareSlots;
+  return static_cast<unsigned>(std::clamp<std::uint64_t>(calls, kHostThreads, kHostThreadsMax));
+}
 
 }  // namespace
 
@@ -36,7 +43,7 @@ Dispatcher::Dispatcher(const Options& options, MethodTable methods, Counters& co
       call_events_(methods_),
       duty_(options, methods_, queue_, breakers_, call_events_, counters, arena),
       spin_(options.spin_max.count()),
-      questions_(std::max(seats_max(options) + kSpareSlots, kHostThreads), options.inline_bytes_max, [this](Answer answer) { receive(std::move(answer)); }),
+      questions_(host_threads_max(options), options.inline_bytes_max, [this](Answer answer) { receive(std::move(answer)); }),
       reports_(seats_max(options) + kSpareSlots) {}
 
 Dispatcher::~Dispatcher() {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <string>
+#include <vector>
 
 #include <samovar_wire/error_generated.h>
 
@@ -12,15 +13,6 @@
 
 namespace samovar::python {
 namespace {
-
-// Sets one of samovar.host's exceptions.
-PyObject* raise(const char* type_name, const std::string& message) {
-  const Ref module = Ref::steal(PyImport_ImportModule("samovar.host"));
-  const Ref type = module ? Ref::steal(PyObject_GetAttrString(module.get(), type_name)) : Ref();
-  const Ref text = Ref::steal(PyUnicode_DecodeUTF8(message.data(), static_cast<Py_ssize_t>(message.size()), "replace"));
-  if (type && text) PyErr_SetObject(type.get(), text.get());
-  return nullptr;
-}
 
 std::string name_in(PyObject* question) {
   Py_ssize_t size = 0;
@@ -32,44 +24,68 @@ std::string name_in(PyObject* question) {
 
 }  // namespace
 
-PyObject* Asker::ask(std::uint64_t call_id, PyObject* question, std::int64_t until_ns) {
+PyObject* raise_host_error(const char* type_name, const std::string& message) {
+  const Ref module = Ref::steal(PyImport_ImportModule("samovar.host"));
+  const Ref type = module ? Ref::steal(PyObject_GetAttrString(module.get(), type_name)) : Ref();
+  const Ref text = Ref::steal(PyUnicode_DecodeUTF8(message.data(), static_cast<Py_ssize_t>(message.size()), "replace"));
+  if (type && text) PyErr_SetObject(type.get(), text.get());
+  return nullptr;
+}
+
+PyObject* raise_unwanted(PyObject* question) {
+  return raise_host_error("HostError", "nobody waits for this call any more; \"" + name_in(question) + "\" was not waited for");
+}
+
+PyObject* raise_ending(PyObject* question) {
+  return raise_host_error("HostError", "the worker is to end; \"" + name_in(question) + "\" was not waited for");
+}
+
+PyObject* raise_late(PyObject* question) {
+  return raise_host_error("HostTimeout", "the host's \"" + name_in(question) + "\" has not answered in time; a late answer will be dropped");
+}
+
+bool QuestionSender::may_ask() const {
   if (PyThread_get_thread_ident() != thread_) {
-    return raise("HostError", "the host can be asked from the worker's main thread only, in which the method runs");
+    raise_host_error("HostError", "the host can be asked from the worker's main thread only, in which the method runs");
+    return false;
   }
-  if (is_forked_child()) return raise("HostError", "a forked child of the worker cannot ask the host");
+  if (is_forked_child()) {
+    raise_host_error("HostError", "a forked child of the worker cannot ask the host");
+    return false;
+  }
+  return true;
+}
+
+bool QuestionSender::send(std::uint64_t call_id, std::uint32_t number, PyObject* question) {
+  if (!encoder_.encode(question, "arguments")) return false;
+  const std::span<const std::byte> bytes = encoder_.bytes();
+  if (bytes.size() > end_.payload_bytes_max()) {
+    raise_host_error("HostError", "the arguments of \"" + name_in(question) + "\" are " + std::to_string(bytes.size()) + " bytes; at most " +
+                                      std::to_string(end_.payload_bytes_max()) + " (inline_bytes_max) can be sent");
+    return false;
+  }
+  const std::vector<std::byte> copy(bytes.begin(), bytes.end());  // the GIL may be released while the lane is full
+  // Not sent: the worker is to end, which whoever waits sees.
+  (void)responder_.send({.call_id = call_id, .number = number, .kind = ipc::Kind::arguments, .status = ipc::Status::question, .payload = copy});
+  return true;
+}
+
+PyObject* read_answer(bool failed, std::span<const std::byte> bytes) {
+  if (!failed) return decode_value(bytes);
+  const auto* data = reinterpret_cast<const std::uint8_t*>(bytes.data());
+  flatbuffers::Verifier verifier(data, bytes.size());
+  const bool whole = verifier.VerifyBuffer<wire::Error>(nullptr);
+  const auto* text = whole ? flatbuffers::GetRoot<wire::Error>(data)->message() : nullptr;
+  return raise_host_error("HostError", text != nullptr ? text->str() : "the host's function failed, and its words are lost");
+}
+
+PyObject* BlockingAsker::ask(std::uint64_t call_id, PyObject* question, std::int64_t until_ns) {
+  if (!sender_.may_ask()) return nullptr;
   notes_.follow(call_id);
   if (end_.has_note()) notes_.read();
   const std::uint32_t number = notes_.ask();
-  const std::string name = name_in(question);
-  if (!notes_.cancelled()) {
-    if (!encoder_.encode(question, "arguments")) return nullptr;
-    const std::span<const std::byte> bytes = encoder_.bytes();
-    if (bytes.size() > end_.payload_bytes_max()) {
-      return raise("HostError", "the arguments of \"" + name + "\" are " + std::to_string(bytes.size()) + " bytes; at most " +
-                                    std::to_string(end_.payload_bytes_max()) + " (inline_bytes_max) can be sent");
-    }
-    const std::vector<std::byte> copy(bytes.begin(), bytes.end());  // the GIL may be released while the lane is full
-    (void)responder_.send({.call_id = call_id, .number = number, .kind = ipc::Kind::arguments, .status = ipc::Status::question, .payload = copy});
-  }
-  while (!notes_.answered()) {
-    if (notes_.cancelled()) return raise("HostError", "nobody waits for this call any more; \"" + name + "\" was not waited for");
-    if (notes_.ending()) return raise("HostError", "the worker is to end; \"" + name + "\" was not waited for");
-    if (ipc::has_passed(until_ns)) return raise("HostTimeout", "the host's \"" + name + "\" has not answered in time; a late answer will be dropped");
-    if (!notes_.wait(until_ns)) return nullptr;
-  }
-  return take_answer();
-}
-
-PyObject* Asker::take_answer() {
-  const std::vector<std::byte>& bytes = notes_.answer();  // private memory
-  if (notes_.failed()) {
-    const auto* data = reinterpret_cast<const std::uint8_t*>(bytes.data());
-    flatbuffers::Verifier verifier(data, bytes.size());
-    const bool whole = verifier.VerifyBuffer<wire::Error>(nullptr);
-    const auto* text = whole ? flatbuffers::GetRoot<wire::Error>(data)->message() : nullptr;
-    return raise("HostError", text != nullptr ? text->str() : "the host's function failed, and its words are lost");
-  }
-  return decode_value(bytes);
+  if (!notes_.cancelled() && !sender_.send(call_id, number, question)) return nullptr;
+  return wait_for_answer(notes_, question, until_ns);
 }
 
 // --- samovar.Host -----------------------------------------------------------------------------------------------------------
@@ -119,7 +135,7 @@ PyObject* call(PyObject* self, PyObject* const* items, Py_ssize_t count, PyObjec
   std::int64_t until_ns;
   if (!read_timeout(timeout, until_ns)) return nullptr;
   const ContextFields& fields = fields_of_context(reinterpret_cast<HostObject*>(self)->context);
-  if (fields.commit_word == nullptr || fields.asker == nullptr) return raise("HostError", "the call has ended: the host can be asked while it runs");
+  if (fields.commit_word == nullptr || fields.asker == nullptr) return raise_host_error("HostError", "the call has ended: the host can be asked while it runs");
   if (fields.deadline_ns != 0) until_ns = std::min(until_ns, fields.deadline_ns);
   const Ref question = Ref::steal(PyList_New(count));
   if (!question) return nullptr;
@@ -130,7 +146,8 @@ PyObject* call(PyObject* self, PyObject* const* items, Py_ssize_t count, PyObjec
 PyMethodDef kMethods[] = {
     {"call", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(call)), METH_FASTCALL | METH_KEYWORDS,
      "call(name, /, *arguments, timeout=None)\n\nCalls a function that the host has exposed, and waits for what it returns: at most `timeout` seconds,\n"
-     "and never beyond the deadline of this call. Raises HostError with the function's error, HostTimeout, which is a TimeoutError."},
+     "and never beyond the deadline of this call. Raises HostError with the function's error, HostTimeout, which is a TimeoutError.\n"
+     "In an `async def` method it returns at once what is to be awaited."},
     {nullptr, nullptr, 0, nullptr}};
 
 PyType_Slot kSlots[] = {{Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},

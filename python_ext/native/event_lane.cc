@@ -3,8 +3,6 @@
 #include <sched.h>
 
 #include <algorithm>
-#include <new>
-#include <string>
 #include <utility>
 
 #include "ipc/clock.h"
@@ -18,22 +16,28 @@ namespace samovar::python {
 EventLane::EventLane(ipc::WorkerEnd& end, Prober& prober, const Settings& settings, std::vector<Method> methods, PyObject* describe,
                      const ModuleState& state)
     : end_(end),
-      worker_(settings.worker),
-      methods_(std::move(methods)),
       coroutine_type_(Ref::borrow(state.handler_coroutine_type)),
-      ctx_names_(Ref::steal(Py_BuildValue("(N)", PyUnicode_InternFromString("ctx")))),
       thread_(PyThreadState_Get()),
       interpreter_(PyThreadState_GetInterpreter(thread_)),
       probed_(std::in_place, prober),
       tensors_(end, state),
       views_(end, reinterpret_cast<PyTypeObject*>(state.argument_block_type), tensors_.types.private_memory, settings.escaped_views_max),
-      reader_(end, tensors_),
       responder_(end, describe, tensors_),
+      invoker_(end, settings.worker, std::move(methods), tensors_, responder_),
+      question_sender_(end, responder_),
       doorbell_thread_(end) {
   for (std::uint32_t number = 0; number < settings.concurrency; ++number) {
-    places_.push_back(std::make_unique<Place>(*this, views_, reinterpret_cast<PyTypeObject*>(state.context_type), number));
+    places_.push_back(
+        std::make_unique<Place>(*this, views_, reinterpret_cast<PyTypeObject*>(state.context_type), number, settings.stream_window));
   }
   end_.tell_turn(ipc::now_ns());
+}
+
+bool EventLane::run_in(PyObject* loop) {
+  create_future_ = Ref::steal(PyObject_GetAttrString(loop, "create_future"));
+  open_question_ = Ref::steal(PyObject_GetAttrString(loop, "open_question"));
+  send_stream_ = Ref::steal(PyObject_GetAttrString(loop, "send_stream"));
+  return create_future_ && open_question_ && send_stream_;
 }
 
 void EventLane::begin_turn() {
@@ -44,7 +48,7 @@ void EventLane::begin_turn() {
 // --- calls ----------------------------------------------------------------------------------------------------------------
 
 EventLane::Place& EventLane::free_place() {
-  return **std::find_if(places_.begin(), places_.end(), [](const auto& place) { return !place->taken; });
+  return **std::find_if(places_.begin(), places_.end(), [](const auto& place) { return !place->taken(); });
 }
 
 Ref EventLane::begin() {
@@ -58,54 +62,31 @@ Ref EventLane::begin() {
     case ipc::Peek::record: break;
   }
   Place& place = free_place();
-  place.call.begin(request);
-  place.call.passed = false;
-  place.cancelled.store(0, std::memory_order_relaxed);
-  place.taken = true;
+  place.take();
   ++running_;
-  Ref coroutine = serve(place);
+  Ref coroutine = serve(place, request);
   if (coroutine) return coroutine;
   end_call(place);
   return Ref::borrow(Py_True);
 }
 
 // The coroutine that runs the call at `place`; nothing where it has been answered.
-Ref EventLane::serve(Place& place) {
+Ref EventLane::serve(Place& place, const ipc::Request& request) {
   RunningCall& running = place.call;
-  const ipc::Request& request = running.request;
-  const bool expired = request.deadline_ns != 0 && ipc::has_passed(request.deadline_ns);
-  const bool wanted = end_.start(request);
-  const auto respond = [&](ipc::Status status) {
-    responder_.respond(running, {.call_id = request.call_id, .status = status});
-    return Ref();
-  };
-  if (expired) return respond(ipc::Status::expired);
-  if (!wanted) return respond(ipc::Status::skipped);
-  if (request.method == ipc::kPingMethod) return respond(ipc::Status::ok);
-  const std::size_t index = request.method - 1u;
-  if (index >= methods_.size()) {
-    responder_.fail(running, {ipc::FailureCode::unknown_method,
-                              {},
-                              "this worker has no method number " + std::to_string(request.method) + ", its last is " +
-                                  std::to_string(methods_.size()),
-                              {}});
-    return {};
-  }
-  running.method = &methods_[index];
+  if (!invoker_.begin(running, request)) return {};
+  const bool in_task = running.method->runs_in_task();
   place.began_ns = (request.flags & ipc::kRequestTimed) != 0 ? ipc::now_ns() : 0;
   enter(place);
-  Ref result = call(place);
+  // A record that is given back early may become another request's, so the context of a task looks at the notes' word.
+  Ref result = invoker_.call(running, place.contexts, in_task ? place.word() : end_.current_word(), place);
   leave();
   if (is_forked_child()) [[unlikely]] end_forked_child();
-  if (!result) {
-    fail(place);
-    return {};
-  }
-  if (!running.method->described.asynchronous) {
+  if (result && !in_task) {
     answer(place, std::move(result));
     return {};
   }
-  Ref coroutine = make_handler_coroutine(reinterpret_cast<PyTypeObject*>(coroutine_type_.get()), place, std::move(result));
+  if (result && running.method->described.stream) result = drive(place, result);
+  Ref coroutine = result ? make_handler_coroutine(reinterpret_cast<PyTypeObject*>(coroutine_type_.get()), place, std::move(result)) : Ref();
   if (!coroutine) {
     fail(place);
     return {};
@@ -115,28 +96,8 @@ Ref EventLane::serve(Place& place) {
   end_.pass();
   end_.give_back();
   running.passed = true;
+  if (place.cancelled()) cancelled_.push_back({place.number, request.call_id});  // while the function ran
   return coroutine;
-}
-
-// Null with an exception; `failure_code` then says whose fault it is.
-Ref EventLane::call(Place& place) {
-  RunningCall& running = place.call;
-  Arguments arguments;
-  if (!reader_.read(running, arguments)) return {};
-  const ipc::Request& request = running.request;
-  PyObject* const* items = arguments.data();
-  PyObject* names = nullptr;
-  if (running.method->wants_ctx) {
-    // A record that is given back early may become another request's, so the context of a coroutine looks at the notes' word.
-    const auto* word = running.method->described.asynchronous ? &place.cancelled : end_.current_word();
-    PyObject* context = place.contexts.open({request.call_id, request.deadline_ns, worker_, word, &tensors_.blocks});
-    if (context == nullptr) return {};
-    with_context_.assign(items, items + arguments.count());
-    with_context_.push_back(context);
-    items = with_context_.data();
-    names = ctx_names_.get();
-  }
-  return Ref::steal(PyObject_Vectorcall(running.method->function.get(), items, arguments.count(), names));
 }
 
 void EventLane::answer(Place& place, Ref result) {
@@ -151,31 +112,102 @@ void EventLane::fail(Place& place) {
   if (place.began_ns != 0) place.call.service_ns = static_cast<std::uint64_t>(ipc::now_ns() - place.began_ns);
   if (place.call.method->wants_ctx) place.contexts.close();
   const bool passed = place.call.passed;
-  responder_.fail_with_exception(place.call, place.call.failure_code);
+  if (place.chunk_failure) {
+    PyErr_Clear();
+    responder_.fail(place.call, *std::exchange(place.chunk_failure, std::nullopt));
+  } else {
+    responder_.fail_with_exception(place.call, place.call.failure_code);
+  }
   if (passed) end_call(place);
 }
 
 void EventLane::end_call(Place& place) {
-  place.taken = false;
+  place.leave();
   --running_;
 }
 
-int EventLane::next_cancelled() {
+// --- streams --------------------------------------------------------------------------------------------------------------
+
+// The coroutine that sends what `made`, a stream's, yields. Null with an exception.
+Ref EventLane::drive(Place& place, const Ref& made) {
+  const Ref number = Ref::steal(PyLong_FromUnsignedLong(place.number));
+  if (!number) return {};
+  PyObject* arguments[] = {number.get(), made.get()};
+  return Ref::steal(PyObject_Vectorcall(send_stream_.get(), arguments, 2, nullptr));
+}
+
+EventLane::Chunk EventLane::send_chunk(Place& place, PyObject* chunk) {
+  if (is_forked_child()) [[unlikely]] end_forked_child();
+  switch (responder_.send_chunk(place.call, chunk, Responder::WhenFull::tell)) {
+    case Responder::Sent::yes: place.count_chunk(); return place.has_credit() ? Chunk::sent : Chunk::sent_last;
+    case Responder::Sent::full: return Chunk::no_room;
+    case Responder::Sent::ending: return Chunk::sent_last;
+    case Responder::Sent::failed: break;
+  }
+  place.chunk_failure = responder_.take_chunk_failure();
+  PyErr_SetString(PyExc_RuntimeError, "a chunk cannot be sent");
+  return Chunk::failed;
+}
+
+// Where the worker is to end, nobody gives credit any more: the task is cancelled.
+Ref EventLane::await_credit(Place& place) {
+  return place.has_credit() && !stopping() ? Ref::borrow(Py_None) : place.await_credit(create_future_.get());
+}
+
+void EventLane::refuse_items(Place& place, PyObject* items) {
+  place.call.failure_code = ipc::FailureCode::result_type;
+  PyErr_Format(PyExc_TypeError, "%s is a stream and returned a %s, which is no iterator: yield the chunks",
+               place.call.method->described.name.c_str(), Py_TYPE(items)->tp_name);
+}
+
+// --- notes ----------------------------------------------------------------------------------------------------------------
+
+bool EventLane::read_notes() {
+  bool any = false;
   ipc::Note note;
   while (!broken_ && end_.has_note()) {
     if (end_.peek_note(note) != ipc::Peek::record) {
       broken_ = true;
       break;
     }
+    // Popped first: what it brings about may read further ones.
+    const std::vector<std::byte> payload(note.payload.begin(), note.payload.end());
+    note.payload = payload;
     end_.pop_note();
-    if (note.topic != ipc::Topic::cancel) continue;
-    for (const auto& place : places_) {
-      if (!place->taken || place->call.request.call_id != note.call_id) continue;
-      place->cancelled.store(ipc::kCommitRevoked, std::memory_order_relaxed);
-      return static_cast<int>(place->number);
-    }
+    any = true;
+    const auto place = std::ranges::find_if(places_, [&](const auto& p) { return p->taken() && p->call.request.call_id == note.call_id; });
+    if (place == places_.end()) continue;
+    (*place)->tell(note);
+    if (note.topic == ipc::Topic::cancel && (*place)->call.passed) cancelled_.push_back({(*place)->number, note.call_id});
+  }
+  return any;
+}
+
+int EventLane::next_cancelled() {
+  while (!cancelled_.empty()) {
+    const Cancelled last = cancelled_.back();
+    cancelled_.pop_back();
+    const Place& place = *places_[last.place];
+    if (place.taken() && place.call.request.call_id == last.call_id) return static_cast<int>(last.place);
   }
   return -1;
+}
+
+// As Notes::wait(). The loop stands still.
+bool EventLane::wait_for_notes(std::int64_t until_ns) {
+  PyThreadState* thread = PyEval_SaveThread();
+  end_.wait_for_note(until_ns);
+  PyEval_RestoreThread(thread);
+  read_notes();
+  return PyErr_CheckSignals() == 0;
+}
+
+Ref EventLane::open_question(PyObject* question, std::int64_t until_ns) {
+  const Ref seconds = until_ns == ipc::kNever ? Ref::borrow(Py_None)
+                                              : Ref::steal(PyFloat_FromDouble(static_cast<double>(until_ns - ipc::now_ns()) * 1e-9));
+  if (!seconds) return {};
+  PyObject* arguments[] = {PyList_GET_ITEM(question, 0), seconds.get()};
+  return Ref::steal(PyObject_Vectorcall(open_question_.get(), arguments, 2, nullptr));
 }
 
 // --- sleeping -------------------------------------------------------------------------------------------------------------
@@ -245,124 +277,6 @@ void EventLane::end_sleep() {
 void EventLane::close() {
   probed_.reset();
   end_.tell_waiting();
-}
-
-// --- in Python --------------------------------------------------------------------------------------------------------------
-
-namespace {
-
-struct EventLaneObject {
-  PyObject_HEAD
-  EventLane* lane;  // never freed: contexts, coroutines and the doorbell's thread may outlive the loop
-};
-
-EventLane& lane_of(PyObject* self) { return *reinterpret_cast<EventLaneObject*>(self)->lane; }
-
-PyObject* begin_turn(PyObject* self, PyObject*) {
-  lane_of(self).begin_turn();
-  Py_RETURN_NONE;
-}
-
-// Called while the loop is in C++ that may run out of memory: a few bytes, with no way on but to be replaced.
-PyObject* begin(PyObject* self, PyObject*) {
-  try {
-    return lane_of(self).begin().release();
-  } catch (const std::bad_alloc&) {
-    return PyErr_NoMemory();
-  }
-}
-
-PyObject* next_cancelled(PyObject* self, PyObject*) { return PyLong_FromLong(lane_of(self).next_cancelled()); }
-
-// Seconds, as asyncio counts them; None: for ever.
-bool deadline_from(PyObject* seconds, std::int64_t& deadline_ns) {
-  deadline_ns = ipc::kNever;
-  if (seconds == Py_None) return true;
-  const double left = PyFloat_AsDouble(seconds);
-  if (left == -1.0 && PyErr_Occurred() != nullptr) return false;
-  if (left < 1e9) deadline_ns = ipc::now_ns() + static_cast<std::int64_t>(std::max(left, 0.0) * 1e9);
-  return true;
-}
-
-PyObject* sleep(PyObject* self, PyObject* seconds) {
-  std::int64_t deadline_ns;
-  if (!deadline_from(seconds, deadline_ns) || !lane_of(self).sleep(deadline_ns)) return nullptr;
-  Py_RETURN_NONE;
-}
-
-PyObject* alarm_fd(PyObject* self, PyObject*) {
-  const int fd = lane_of(self).alarm_fd();
-  return fd < 0 ? nullptr : PyLong_FromLong(fd);
-}
-
-PyObject* begin_sleep(PyObject* self, PyObject*) {
-  const std::optional<std::int64_t> until_ns = lane_of(self).begin_sleep();
-  if (!until_ns) Py_RETURN_NONE;
-  if (*until_ns == ipc::kNever) return PyFloat_FromDouble(Py_HUGE_VAL);
-  return PyFloat_FromDouble(static_cast<double>(std::max<std::int64_t>(*until_ns - ipc::now_ns(), 0)) * 1e-9);
-}
-
-PyObject* end_sleep(PyObject* self, PyObject*) {
-  lane_of(self).end_sleep();
-  Py_RETURN_NONE;
-}
-
-PyObject* close(PyObject* self, PyObject*) {
-  lane_of(self).close();
-  Py_RETURN_NONE;
-}
-
-PyObject* nudge(PyObject* self, PyObject*) {
-  lane_of(self).nudge();
-  Py_RETURN_NONE;
-}
-
-PyObject* stopping(PyObject* self, void*) { return PyBool_FromLong(lane_of(self).stopping()); }
-PyObject* broken(PyObject* self, void*) { return PyBool_FromLong(lane_of(self).is_broken()); }
-PyObject* running(PyObject* self, void*) { return PyLong_FromUnsignedLong(lane_of(self).running()); }
-
-void dealloc(PyObject* self) {
-  PyTypeObject* type = Py_TYPE(self);
-  type->tp_free(self);
-  Py_DECREF(type);
-}
-
-PyMethodDef kMethods[] = {
-    {"begin_turn", begin_turn, METH_NOARGS, "begin_turn(): the loop has come round."},
-    {"begin", begin, METH_NOARGS,
-     "begin(): begin the next request. Its coroutine; True: it has been answered; None: there is none, or no place."},
-    {"next_cancelled", next_cancelled, METH_NOARGS, "next_cancelled() -> int: the place of a call that nobody waits for; -1: no further one."},
-    {"sleep", sleep, METH_O, "sleep(seconds): until there is work, a nudge or so long; None: for ever. May return early."},
-    {"alarm_fd", alarm_fd, METH_NOARGS, "alarm_fd() -> int: readable when there is work, from begin_sleep() to end_sleep()."},
-    {"begin_sleep", begin_sleep, METH_NOARGS, "begin_sleep() -> float | None: for how many seconds at most; None: there is work."},
-    {"end_sleep", end_sleep, METH_NOARGS, "end_sleep()"},
-    {"close", close, METH_NOARGS, "close(): begin no more calls. Once, before the interpreter ends."},
-    {"nudge", nudge, METH_NOARGS, "nudge(): end a sleep(), or the next one. From any thread."},
-    {nullptr, nullptr, 0, nullptr}};
-
-PyGetSetDef kProperties[] = {
-    {"stopping", stopping, nullptr, "Whether the host wants the worker to end.", nullptr},
-    {"broken", broken, nullptr, "Whether the host has published what is no request, or no note.", nullptr},
-    {"running", running, nullptr, "Calls begun and not answered.", nullptr},
-    {nullptr, nullptr, nullptr, nullptr, nullptr}};
-
-PyType_Slot kSlots[] = {{Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
-                        {Py_tp_methods, kMethods},
-                        {Py_tp_getset, kProperties},
-                        {Py_tp_doc, const_cast<char*>("The lane, as an event loop serves it.")},
-                        {0, nullptr}};
-
-PyType_Spec kSpec = {"samovar._native.EventLane", sizeof(EventLaneObject), 0,
-                     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE, kSlots};
-
-}  // namespace
-
-PyObject* make_event_lane_type(PyObject* module) { return PyType_FromModuleAndSpec(module, &kSpec, nullptr); }
-
-PyObject* make_event_lane(PyTypeObject* type, EventLane* lane) {
-  PyObject* made = type->tp_alloc(type, 0);
-  if (made != nullptr) reinterpret_cast<EventLaneObject*>(made)->lane = lane;
-  return made;
 }
 
 }  // namespace samovar::python

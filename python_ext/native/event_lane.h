@@ -1,5 +1,5 @@
-// EventLane: the lane as an event loop serves it: several calls at once, answered in any order. samovar._native.EventLane in Python;
-// samovar/aio.py has the loop.
+// EventLane: the lane as an event loop serves it: several calls at once, answered in any order, and what the host tells of each.
+// samovar._native.EventLane in Python; samovar/aio.py has the loop.
 //
 // Threads: the interpreter's main thread, but for nudge(). Every function requires the GIL; sleep() releases it. Runs user code: plain
 // methods, and what WorkerLoop runs. A coroutine method is called here and run by the loop (HandlerCoroutine).
@@ -12,32 +12,25 @@
 #include <Python.h>
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <vector>
 
 #include "ipc/channel.h"
-#include "python_ext/native/arguments.h"
-#include "python_ext/native/context.h"
+#include "python_ext/native/asker.h"
 #include "python_ext/native/doorbell_thread.h"
+#include "python_ext/native/event_place.h"
 #include "python_ext/native/host_link.h"
+#include "python_ext/native/invoker.h"
 #include "python_ext/native/method.h"
 #include "python_ext/native/prober.h"
 #include "python_ext/native/ref.h"
 #include "python_ext/native/responder.h"
-#include "python_ext/native/running_call.h"
 #include "python_ext/native/tensors.h"
 
 namespace samovar::python {
-
-class EventLane;
-
-// The type, for the module. A new reference, or null with an exception.
-PyObject* make_event_lane_type(PyObject* module);
-
-// An object of that type for `lane`, which is never freed. A new reference, or null with MemoryError.
-PyObject* make_event_lane(PyTypeObject* type, EventLane* lane);
 
 class EventLane {
  public:
@@ -45,25 +38,17 @@ class EventLane {
     std::uint32_t worker;
     std::uint32_t escaped_views_max;
     std::uint32_t concurrency;
+    std::uint32_t stream_window;
   };
 
   // Requires: `end` and `prober` live as long as the process. `describe`: see take_exception().
   EventLane(ipc::WorkerEnd& end, Prober& prober, const Settings& settings, std::vector<Method> methods, PyObject* describe,
             const ModuleState& state);
 
-  // A place where a call runs, used by one after the other.
-  struct Place {
-    Place(EventLane& its_lane, ArgumentViews& views, PyTypeObject* context_type, std::uint32_t its_number)
-        : lane(its_lane), call(views), contexts(context_type), number(its_number) {}
+  using Place = EventPlace;
 
-    EventLane& lane;
-    RunningCall call;
-    ContextSource contexts;
-    const std::uint32_t number;
-    std::int64_t began_ns = 0;                // where the request asks for its time
-    std::atomic<std::uint64_t> cancelled{0};  // as a commit word: what its Context looks at
-    bool taken = false;
-  };
+  // The loop whose functions make futures and send streams. Before the first begin(). False with an exception.
+  bool run_in(PyObject* loop);
 
   // Told once at each turn of the loop.
   void begin_turn();
@@ -72,8 +57,25 @@ class EventLane {
   // begun, or the lane is broken.
   Ref begin();
 
-  // The number of a place whose call nobody waits for any more, by the notes that have come; -1: no further one.
+  // Takes what the host tells of calls that run. Whether it told anything. Runs no user code.
+  bool read_notes();
+
+  // Waits until there are notes, the host wants the worker to end, or `until_ns`, and reads them; the loop stands still. GIL: released
+  // while waiting. False with an exception, of a signal handler.
+  bool wait_for_notes(std::int64_t until_ns);
+
+  // The number of a place whose task nobody waits for any more, by the notes that were read; -1: no further one.
   int next_cancelled();
+
+  // Of a stream. sent_last: await credit before the next one. no_room: in the response arena; send it again later. failed: an
+  // exception is set, which is to end the stream.
+  enum class Chunk { sent, sent_last, no_room, failed };
+  Chunk send_chunk(Place& place, PyObject* chunk);
+  Ref await_credit(Place& place);  // a future, or None: there is some. Null with an exception.
+  void refuse_items(Place& place, PyObject* items);  // an exception is set
+
+  // Null: no call runs there.
+  Place* place(std::size_t number) { return number < places_.size() && places_[number]->taken() ? places_[number].get() : nullptr; }
 
   // Sleeps until there is work, a nudge or `deadline_ns`; spins first. May return early. False: a signal handler raised.
   bool sleep(std::int64_t deadline_ns);
@@ -100,31 +102,38 @@ class EventLane {
   void answer(Place& place, Ref result);
   void fail(Place& place);  // with the exception that is set
 
+  // By EventPlace. open_question(): a future that ends by itself at `until_ns`; null with an exception.
+  QuestionSender& question_sender() { return question_sender_; }
+  Ref open_question(PyObject* question, std::int64_t until_ns);
+
  private:
   bool may_begin() const { return running_ < places_.size() && probed_ && !stopping(); }
   bool alone() const { return PyInterpreterState_ThreadHead(interpreter_) == thread_; }
   Place& free_place();
-  Ref serve(Place& place);
-  Ref call(Place& place);
+  Ref serve(Place& place, const ipc::Request& request);
+  Ref drive(Place& place, const Ref& made);
   void end_call(Place& place);
 
   // Constant after construction.
   ipc::WorkerEnd& end_;
-  const std::uint32_t worker_;
-  std::vector<Method> methods_;
   const Ref coroutine_type_;
-  const Ref ctx_names_;  // ("ctx",)
   PyThreadState* thread_;
   PyInterpreterState* interpreter_;
 
   std::optional<Prober::Serving> probed_;
   Tensors tensors_;
   ArgumentViews views_;
-  ArgumentReader reader_;
   Responder responder_;
+  Invoker invoker_;
+  QuestionSender question_sender_;
+  Ref create_future_, open_question_, send_stream_;  // of the loop
   std::vector<std::unique_ptr<Place>> places_;
   std::uint32_t running_ = 0;  // places taken
-  std::vector<PyObject*> with_context_;  // reused from call to call
+  struct Cancelled {
+    std::uint32_t place;
+    std::uint64_t call_id;
+  };
+  std::vector<Cancelled> cancelled_;  // whose tasks are to be told
   bool broken_ = false;
   DoorbellThread doorbell_thread_;
 

@@ -14,6 +14,7 @@
 #include "ipc/memory_policy.h"
 #include "python_ext/native/errors.h"
 #include "python_ext/native/event_lane.h"
+#include "python_ext/native/event_lane_object.h"
 #include "python_ext/native/exit_status.h"
 #include "python_ext/native/forked_child.h"
 #include "python_ext/native/guard.h"
@@ -124,7 +125,8 @@ PyObject* open_lane(PyObject* self, PyObject* arguments) {
     if (!send_ready(link, methods)) return nullptr;
     const EventLane::Settings settings{.worker = link.hello.worker,
                                        .escaped_views_max = link.hello.escaped_views_max,
-                                       .concurrency = std::clamp<std::uint32_t>(link.hello.concurrency, 1, kConcurrencyMax)};
+                                       .concurrency = std::clamp<std::uint32_t>(link.hello.concurrency, 1, kConcurrencyMax),
+                                       .stream_window = link.hello.stream_window};
     auto lane = std::make_unique<EventLane>(*link.end, link.prober, settings, std::move(methods), describe, *state);
     PyObject* opened = make_event_lane(reinterpret_cast<PyTypeObject*>(state->event_lane_type), lane.get());
     if (opened != nullptr) (void)lane.release();

@@ -22,6 +22,7 @@ struct Method {
   TensorMaker tensors{};
 
   bool takes_batches() const { return described.batch_max > 1; }
+  bool runs_in_task() const { return described.asynchronous || described.stream; }  // where there is an event loop
 };
 
 // A sequence of samovar.methods.Method. False with an exception.

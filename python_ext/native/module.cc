@@ -7,7 +7,7 @@
 #include "python_ext/native/argument_view.h"
 #include "python_ext/native/asker.h"
 #include "python_ext/native/context.h"
-#include "python_ext/native/event_lane.h"
+#include "python_ext/native/event_lane_object.h"
 #include "python_ext/native/flat_payload.h"
 #include "python_ext/native/handler_coroutine.h"
 #include "python_ext/native/host_link.h"

@@ -13,6 +13,9 @@ namespace {
 // How long a chunk waits for room in the arena, before the stream looks whether it has been cancelled: that rings nobody who waits so.
 constexpr std::int64_t kLookNs = 5'000'000;
 
+// In the place of a time: say that it is full.
+constexpr std::int64_t kJustLook = -1;
+
 }  // namespace
 
 // GIL: held; released while the lane is full.
@@ -88,13 +91,13 @@ Responder::Room Responder::lay_out(const RunningCall& call, const Encoded& encod
   return Room::found;
 }
 
-Responder::Sent Responder::send_chunk(const RunningCall& call, PyObject* chunk) {
+Responder::Sent Responder::send_chunk(const RunningCall& call, PyObject* chunk, WhenFull when_full) {
   for (;;) {
     Encoded encoded;
     if (!encoder_.encode(chunk, encoded)) return Sent::failed;
     ipc::Response response{.call_id = call.request.call_id, .kind = encoded.kind, .status = ipc::Status::chunk, .payload = encoded.bytes};
     if (encoded.size() > end_.payload_bytes_max()) [[unlikely]] {
-      switch (lay_out(call, encoded, ipc::in(kLookNs), "a chunk of ", response)) {
+      switch (lay_out(call, encoded, when_full == WhenFull::wait ? ipc::in(kLookNs) : kJustLook, "a chunk of ", response)) {
         case Room::found: break;
         case Room::look_again: return Sent::full;
         case Room::none: return Sent::failed;
@@ -124,7 +127,7 @@ bool Responder::send(const ipc::Response& response) {
   return true;
 }
 
-void Responder::fail_chunk(RunningCall& call) { PyErr_Occurred() != nullptr ? fail_to_encode(call) : fail(call, std::move(no_room_)); }
+Failure Responder::take_chunk_failure() { return PyErr_Occurred() != nullptr ? take_failure(code_of_encoding()) : std::move(no_room_); }
 
 // Whether these are tensors whose header can travel in the record.
 bool Responder::header_fits(const Encoded& encoded) const {
@@ -155,7 +158,7 @@ std::optional<ipc::BlockReference> Responder::in_result_block(const Encoded& enc
 }
 
 // A block of the response arena for block.size bytes, of `what`. look_again: the GIL was released, what is to be sent may have changed;
-// none: no_room_ says why. GIL: held; released while the arena is full, until `until_ns`; 0: not at all.
+// or is full and `until_ns` is kJustLook; none: no_room_ says why. GIL: held; released while the arena is full, until `until_ns`; 0: not at all.
 Responder::Room Responder::find_room(ipc::BlockReference& block, std::int64_t until_ns, const std::string& what) {
   const ipc::Arena& arena = end_.response_arena();
   const auto size = [&] { return what + " is " + std::to_string(block.size) + " bytes"; };
@@ -176,6 +179,7 @@ Responder::Room Responder::find_room(ipc::BlockReference& block, std::int64_t un
     block.offset = **allocated;
     return Room::found;
   }
+  if (until_ns == kJustLook) return Room::look_again;
   if (until_ns != 0 && !ipc::has_passed(until_ns)) {
     PyThreadState* thread = PyEval_SaveThread();
     end_.wait_for_release(until_ns);
@@ -192,11 +196,13 @@ Responder::Room Responder::find_room(ipc::BlockReference& block, std::int64_t un
   return Room::none;
 }
 
-// GIL: held. Requires: encode() has failed.
-void Responder::fail_to_encode(RunningCall& call) {
-  const bool memory = PyErr_ExceptionMatches(PyExc_MemoryError) != 0;
-  fail_with_exception(call, memory ? ipc::FailureCode::exception : ipc::FailureCode::result_type);
+// Requires: encode() has failed.
+ipc::FailureCode Responder::code_of_encoding() {
+  return PyErr_ExceptionMatches(PyExc_MemoryError) != 0 ? ipc::FailureCode::exception : ipc::FailureCode::result_type;
 }
+
+// GIL: held. Requires: encode() has failed.
+void Responder::fail_to_encode(RunningCall& call) { fail_with_exception(call, code_of_encoding()); }
 
 // Room for a response of that size, or null: the host wants the worker to end and takes no more responses.
 // GIL: held; released while the lane is full.

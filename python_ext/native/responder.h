@@ -34,10 +34,11 @@ class Responder {
   void answer(RunningCall& call, Ref result);
 
   // A part of an answer: what the handler has yielded. full: the response arena has no room, and had none for a moment; try again while
-  // somebody waits. failed: answer with fail_chunk(), which says why. GIL: held; released while lane or arena is full.
+  // somebody waits. failed: take_chunk_failure() says why. GIL: held; released while the lane is full, and, if it is to wait, the arena.
   enum class Sent { yes, full, failed, ending };
-  Sent send_chunk(const RunningCall& call, PyObject* chunk);
-  void fail_chunk(RunningCall& call);
+  enum class WhenFull { wait, tell };
+  Sent send_chunk(const RunningCall& call, PyObject* chunk, WhenFull when_full = WhenFull::wait);
+  Failure take_chunk_failure();
 
   // Publishes what is not the call's answer. False: the host wants the worker to end. GIL: held; released while the lane is full.
   bool send(const ipc::Response& response);
@@ -63,6 +64,7 @@ class Responder {
   std::optional<ipc::BlockReference> in_result_block(const Encoded& encoded);
   Room lay_out(const RunningCall& call, const Encoded& encoded, std::int64_t until_ns, const char* what, ipc::Response& response);
   Room find_room(ipc::BlockReference& block, std::int64_t until_ns, const std::string& what);
+  static ipc::FailureCode code_of_encoding();
   void fail_to_encode(RunningCall& call);
   std::byte* claim(std::uint32_t payload_bytes);
   void finish(const RunningCall& call);

@@ -67,7 +67,7 @@ void Streamer::run(RunningCall& call, Ref items) {
       close(items.get());
       let_go(items);
       stop_clock();
-      return responder_.fail_chunk(call);
+      return responder_.fail(call, responder_.take_chunk_failure());
     }
     ++sent_;
   }

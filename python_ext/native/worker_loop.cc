@@ -1,7 +1,5 @@
 #include "python_ext/native/worker_loop.h"
 
-#include <algorithm>
-#include <string>
 #include <utility>
 
 #include "ipc/clock.h"
@@ -17,22 +15,18 @@ constexpr std::int64_t kSwitchIntervalNs = 5'000'000;
 
 WorkerLoop::WorkerLoop(ipc::WorkerEnd& end, const ipc::Hello& hello, std::vector<Method> methods, PyObject* describe, const ModuleState& state)
     : end_(end),
-      worker_(hello.worker),
-      methods_(std::move(methods)),
-      has_batches_(std::ranges::any_of(methods_, &Method::takes_batches)),
-      ctx_names_(Ref::steal(Py_BuildValue("(N)", PyUnicode_InternFromString("ctx")))),
       thread_(PyThreadState_Get()),
       interpreter_(PyThreadState_GetInterpreter(thread_)),
       tensors_(end, state),
       views_(end, reinterpret_cast<PyTypeObject*>(state.argument_block_type), tensors_.types.private_memory, hello.escaped_views_max),
       contexts_(reinterpret_cast<PyTypeObject*>(state.context_type)),
-      reader_(end, tensors_),
       responder_(end, describe, tensors_),
+      invoker_(end, hello.worker, std::move(methods), tensors_, responder_),
       notes_(end, hello.stream_window),
       asker_(end, notes_, responder_),
       streamer_(end, responder_, contexts_, notes_),
       running_(views_),
-      batch_(end, hello.worker, views_, contexts_, reader_, responder_, tensors_.blocks, ctx_names_) {}
+      batch_(end, hello.worker, views_, contexts_, invoker_.reader(), responder_, tensors_.blocks, invoker_.ctx_names()) {}
 
 LoopEnd WorkerLoop::run() {
   while (!end_.stopping()) {
@@ -88,31 +82,14 @@ void WorkerLoop::yield_to_others() {
 
 // GIL: held.
 void WorkerLoop::serve(const ipc::Request& request) {
-  if (has_batches_ && request.method != ipc::kPingMethod && request.method <= methods_.size()) {
-    const Method& method = methods_[request.method - 1u];
-    if (method.takes_batches()) return serve_batch(request, method);
+  if (invoker_.has_batches()) {
+    const Method* method = invoker_.method_of(request);
+    if (method != nullptr && method->takes_batches()) return serve_batch(request, *method);
   }
-  running_.begin(request);
-  const bool expired = request.deadline_ns != 0 && ipc::has_passed(request.deadline_ns);
-  const bool wanted = end_.start(request);
-  if (expired) return responder_.respond(running_, {.call_id = request.call_id, .status = ipc::Status::expired});
-  if (!wanted) return responder_.respond(running_, {.call_id = request.call_id, .status = ipc::Status::skipped});
-  if (request.method == ipc::kPingMethod) return responder_.respond(running_, {.call_id = request.call_id});
-  const std::size_t index = request.method - 1u;
-  if (index >= methods_.size()) {
-    return responder_.fail(running_, {ipc::FailureCode::unknown_method,
-                                      {},
-                                      "this worker has no method number " + std::to_string(request.method) + ", its last is " +
-                                          std::to_string(methods_.size()),
-                                      {}});
-  }
-
-  running_.method = &methods_[index];
-  const bool streams = running_.method->described.stream;
-  if (streams != ((request.flags & ipc::kRequestStream) != 0)) [[unlikely]] return refuse(running_);
-  Ref result = call(running_);
+  if (!invoker_.begin(running_, request)) return;
+  Ref result = invoker_.call(running_, contexts_, end_.current_word(), asker_);
   if (is_forked_child()) [[unlikely]] end_forked_child();
-  if (streams && result) return streamer_.run(running_, std::move(result));
+  if (running_.method->described.stream && result) return streamer_.run(running_, std::move(result));
   if (running_.method->wants_ctx) contexts_.close();
   if (!result) return responder_.fail_with_exception(running_, running_.failure_code);
   responder_.answer(running_, std::move(result));
@@ -144,40 +121,6 @@ bool WorkerLoop::await_next(ipc::Request& out) {
     end_.park();  // the host's thread does not run just now
     PyEval_RestoreThread(thread);
   }
-}
-
-// Of a method that answers in another way than the host expects. GIL: held; released while the lane is full.
-void WorkerLoop::refuse(RunningCall& call) {
-  const std::string name = '"' + call.method->described.name + '"';
-  responder_.fail(call, {ipc::FailureCode::argument,
-                         "TypeError",
-                         call.method->described.stream ? name + " is a stream: use Pool::stream or Pool::submit_stream"
-                                                       : name + " is not a stream: use Pool::call or Pool::submit",
-                         {}});
-}
-
-// GIL: held; the handler may drop it. Null with an exception; `failure_code` then says whose fault it is.
-Ref WorkerLoop::call(RunningCall& call) {
-  Arguments arguments;
-  if (!reader_.read(call, arguments)) return {};
-  const ipc::Request& request = call.request;
-  PyObject* const* items = arguments.data();
-  PyObject* names = nullptr;
-  if (call.method->wants_ctx) {
-    PyObject* context =
-        contexts_.open({request.call_id, request.deadline_ns, worker_, end_.current_word(), &tensors_.blocks, &asker_, {}});
-    if (context == nullptr) return {};
-    with_context_.assign(items, items + arguments.count());
-    with_context_.push_back(context);
-    items = with_context_.data();
-    names = ctx_names_.get();
-  }
-  PyObject* function = call.method->function.get();
-  if ((request.flags & ipc::kRequestTimed) == 0) return Ref::steal(PyObject_Vectorcall(function, items, arguments.count(), names));
-  const std::int64_t begin_ns = ipc::now_ns();
-  Ref result = Ref::steal(PyObject_Vectorcall(function, items, arguments.count(), names));
-  call.service_ns = static_cast<std::uint64_t>(ipc::now_ns() - begin_ns);
-  return result;
 }
 
 }  // namespace samovar::python

@@ -14,11 +14,11 @@
 
 #include "ipc/channel.h"
 #include "python_ext/native/argument_view.h"
-#include "python_ext/native/arguments.h"
 #include "python_ext/native/asker.h"
 #include "python_ext/native/batch_run.h"
 #include "python_ext/native/context.h"
 #include "python_ext/native/host_link.h"
+#include "python_ext/native/invoker.h"
 #include "python_ext/native/method.h"
 #include "python_ext/native/notes.h"
 #include "python_ext/native/ref.h"
@@ -51,15 +51,9 @@ class WorkerLoop {
   void serve(const ipc::Request& request);
   void serve_batch(const ipc::Request& first, const Method& method);
   bool await_next(ipc::Request& out);
-  void refuse(RunningCall& call);
-  Ref call(RunningCall& call);
 
   // Constant after construction.
   ipc::WorkerEnd& end_;
-  std::uint32_t worker_;
-  std::vector<Method> methods_;
-  const bool has_batches_;
-  Ref ctx_names_;  // ("ctx",)
   PyThreadState* thread_;
   PyInterpreterState* interpreter_;
 
@@ -68,14 +62,13 @@ class WorkerLoop {
   // Reused from call to call.
   ArgumentViews views_;
   ContextSource contexts_;
-  ArgumentReader reader_;
   Responder responder_;
+  Invoker invoker_;
   Notes notes_;
-  Asker asker_;
+  BlockingAsker asker_;
   Streamer streamer_;
   RunningCall running_;
   BatchRun batch_;
-  std::vector<PyObject*> with_context_;
 
   std::int64_t held_since_ns_ = 0;  // coarse; while other threads exist
 };

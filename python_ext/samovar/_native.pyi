@@ -1,5 +1,6 @@
+import asyncio
 from collections.abc import Callable, Coroutine, Generator, Sequence
-from typing import Any, Literal, final
+from typing import Any, Literal, NoReturn, final
 
 from samovar.methods import Method
 
@@ -21,6 +22,9 @@ class Context:
     @property
     def session(self) -> None:
         """The session of this call: None, there are no sessions yet."""
+    @property
+    def host(self) -> Host:
+        """The host, whose functions can be called while this call runs."""
     def cancelled(self) -> bool:
         """Whether nobody waits for this call any more: cancelled, past its deadline, or ended."""
     def empty(self, shape: int | Sequence[int], dtype: Any = "float32") -> Any:
@@ -76,7 +80,12 @@ class EventLane:
     @property
     def running(self) -> int: ...
     def begin_turn(self) -> None: ...
+    def run_in(self, loop: Any, /) -> None: ...
     def begin(self) -> HandlerCoroutine | Literal[True] | None: ...
+    def read_notes(self) -> bool: ...
+    def send_chunk(self, place: int, chunk: Any, /) -> bool | None: ...
+    def await_credit(self, place: int, /) -> asyncio.Future[None] | None: ...
+    def refuse_items(self, place: int, items: Any, /) -> NoReturn: ...
     def next_cancelled(self) -> int: ...
     def sleep(self, seconds: float | None, /) -> None: ...
     def alarm_fd(self) -> int: ...
@@ -84,9 +93,6 @@ class EventLane:
     def end_sleep(self) -> None: ...
     def close(self) -> None: ...
     def nudge(self) -> None: ...
-    @property
-    def host(self) -> Host:
-        """The host, whose functions can be called while this call runs."""
 
 @final
 class Host:
@@ -96,7 +102,8 @@ class Host:
         """Call a function that the host has exposed, and wait for what it returns.
 
         At most `timeout` seconds, and never beyond the deadline of this call. From the main thread only. Raises HostError
-        with the function's error, HostTimeout where it has not answered in time.
+        with the function's error, HostTimeout where it has not answered in time. In an `async def` method the question is
+        sent at once, and the answer is to be awaited: `await ctx.host.call(...)`, or several of them by asyncio.gather().
         """
 
 @final

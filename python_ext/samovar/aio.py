@@ -10,10 +10,11 @@ import asyncio
 import logging
 import math
 import selectors
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from samovar import failures
+from samovar.host import HostTimeout
 from samovar.methods import Method
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ LAST_SECONDS = 1.0
 
 LOOKS_EVERY = 16
 """Turns between looks at descriptors while nobody but the loop itself has any: signals and threads write to that one."""
+
+ROOM_SECONDS = 0.001
+"""Between two looks whether the response arena has room for a chunk. Nobody tells of that."""
 
 Ready = list[tuple[selectors.SelectorKey, int]]
 
@@ -93,6 +97,7 @@ class Loop(asyncio.SelectorEventLoop):
         self._lane_selector = LaneSelector(lane)
         self._tasks: dict[int, asyncio.Task[None]] = {}
         super().__init__(self._lane_selector)
+        lane.run_in(self)
 
     def serve(self) -> None:
         """Run calls until the host wants the worker to end, or publishes what is no call."""
@@ -111,6 +116,47 @@ class Loop(asyncio.SelectorEventLoop):
         super()._write_to_self()  # type: ignore[misc]
         self._lane.nudge()
 
+    # --- what the lane calls ---
+
+    def open_question(self, name: str, seconds: float | None) -> asyncio.Future[Any]:
+        """What is awaited of ctx.host.call(): the lane ends it with the answer, or time does."""
+        answer = self.create_future()
+        if seconds is not None:
+            timer = self.call_later(seconds, give_up, answer, name)
+            answer.add_done_callback(lambda _: timer.cancel())
+        return answer
+
+    async def send_stream(self, place: int, made: Any) -> Any:
+        """Send what the stream at `place` yields, as far as there is credit. What it returns ends it."""
+        items = await made if isinstance(made, Coroutine) else made
+        try:
+            if isinstance(items, AsyncIterator):
+                async for item in items:
+                    if not (sent := self._lane.send_chunk(place, item)):
+                        await self._await_turn(place, item, sent)
+                return None
+            if not isinstance(items, Iterator):
+                self._lane.refuse_items(place, items)
+            while True:
+                try:
+                    item = next(items)
+                except StopIteration as end:
+                    return end.value
+                if not (sent := self._lane.send_chunk(place, item)):
+                    await self._await_turn(place, item, sent)
+        finally:
+            await close_items(items)
+
+    async def _await_turn(self, place: int, item: Any, sent: bool | None) -> None:
+        """Send `item` once there is room, if it has not been, and return once there is credit for the next."""
+        while sent is None:
+            await asyncio.sleep(ROOM_SECONDS)
+            sent = self._lane.send_chunk(place, item)
+        while (credit := self._lane.await_credit(place)) is not None:
+            await credit
+
+    # --- turns ---
+
     def _begin_calls(self) -> bool:
         """Begin what has come, one plain call at most, and cancel what nobody waits for. Whether there is more to do."""
         lane = self._lane
@@ -120,12 +166,30 @@ class Loop(asyncio.SelectorEventLoop):
             if coroutine is True:
                 break
             self._tasks[coroutine.place] = self.create_task(coroutine)
+        moved = lane.read_notes() or moved
         while (place := lane.next_cancelled()) >= 0:
-            moved = self._tasks[place].cancel() or moved
+            self._tasks[place].cancel()
         if lane.stopping or lane.broken:
             self.stop()
             moved = True
         return moved
+
+
+def give_up(answer: asyncio.Future[Any], name: str) -> None:
+    if not answer.done():
+        answer.set_exception(HostTimeout(f'the host\'s "{name}" has not answered in time; a late answer will be dropped'))
+
+
+async def close_items(items: Any) -> None:
+    """Close a generator: what it has not finished ends with GeneratorExit at its yield. Its call has its outcome."""
+    try:
+        if isinstance(items, AsyncIterator):
+            if (aclose := getattr(items, "aclose", None)) is not None:
+                await aclose()
+        elif isinstance(items, Iterator) and (close := getattr(items, "close", None)) is not None:
+            close()
+    except Exception:
+        logger.exception("a stream could not be closed: %r", items)
 
 
 def serve(link: HostLink, methods: Sequence[Method]) -> bool:

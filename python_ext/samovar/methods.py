@@ -121,8 +121,8 @@ class Registry:
             wants_ctx(function),
             place_of(function),
             limits,
-            stream=stream or inspect.isgeneratorfunction(function),
-            asynchronous=inspect.iscoroutinefunction(function),
+            stream=stream or is_generator(function),
+            asynchronous=inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function),
             batch_max=batch.size_max,
             batch_wait_ns=batch.wait_ns,
             tensors=tensors,
@@ -191,7 +191,11 @@ def method(
 
     A generator function is a stream: each item it yields goes to the host as a chunk, at most `stream_window` ahead of who
     takes them, and what it returns ends the stream. `stream=True` says so of a function that returns an iterator. Where
-    nobody waits for more the generator is closed: GeneratorExit is raised at its yield.
+    nobody waits for more the generator is closed: GeneratorExit is raised at its yield. So is an async generator; where it
+    awaits something then, it is cancelled there.
+
+    An `async def` function runs as a task of the worker's event loop, beside up to `concurrency` - 1 others. So does a
+    generator of its module, but that a plain one keeps the loop while it produces.
 
     With batch=True it is called with a list of arguments, one for each of 1 to `max_batch` calls (32; at most 1024), and
     returns a list with a result for each, in their order. The argument of a call stands there as it is, several as a tuple,
@@ -278,8 +282,6 @@ def after_fork(function: F) -> F:
 def check_method(function: AnyFunction, name: str) -> None:
     if not callable(function):
         raise TypeError(f"@samovar.method needs a function, or a name as a str, not {type(function).__name__}")
-    if inspect.isasyncgenfunction(function):
-        raise TypeError(f"{place_of(function)}: async generators cannot be methods yet; return the items as a list")
     if not name or "\0" in name:
         raise ValueError(f'{place_of(function)} needs a name: @samovar.method("name")')
     try:
@@ -302,6 +304,10 @@ def check_schema(function: AnyFunction, schema: object) -> None:
         raise TypeError(f"{place_of(function)}: schema= takes what samovar.schema() returns, not {type(schema).__name__}")
     if schema.root is None:
         raise ValueError(f"{place_of(function)}: {schema!r} names no root_type, so it does not say what the argument is")
+
+
+def is_generator(function: AnyFunction) -> bool:
+    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
 
 
 def wants_ctx(function: AnyFunction) -> bool:
@@ -339,8 +345,10 @@ def limits_of(function: AnyFunction) -> Limits:
 
 def limits_of_batch(function: AnyFunction, limits: Limits, stream: bool) -> Limits:
     """What each call of a batch can have: the function itself is given their list."""
-    if stream or inspect.isgeneratorfunction(function):
+    if stream or is_generator(function):
         raise TypeError(f"{place_of(function)}: a stream cannot take batches; return a list with a result for each call")
+    if inspect.iscoroutinefunction(function):
+        raise TypeError(f"{place_of(function)}: an `async def` method cannot take batches; make it a plain one")
     if limits.keyword or not limits.positional_min <= 1 <= limits.positional_max:
         raise TypeError(
             f"{place_of(function)} must take one argument, the list of what its calls were given (and `ctx`, if it likes): "

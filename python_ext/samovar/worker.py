@@ -97,9 +97,9 @@ def load(module: str) -> Failure | None:
         advice = "put @samovar.method above each function that the host may call"
         return (f"{module!r} has no methods: {advice}", "", "", "")
     if has_event_loop():
-        if others := [method for method in registry.methods if method.stream or method.batch_max > 1]:
+        if others := [method for method in registry.methods if method.batch_max > 1]:
             advice = "they cannot be in one module yet; put them into two, and start a pool for each"
-            return (f"{module!r} has async methods, and {others[0].place} streams or takes batches: {advice}", "", "", "")
+            return (f"{module!r} has async methods, and {others[0].place} takes batches: {advice}", "", "", "")
         from samovar import aio  # noqa: F401  (before workers are forked: asyncio takes a while to be imported)
     return None
 

@@ -9,12 +9,13 @@ import os
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
 from typing import Any, cast
 
 import pytest
 from samovar import aio
 from samovar._native import EventLane
+from samovar.host import HostTimeout
 
 PATIENCE_S = 30.0
 
@@ -48,6 +49,10 @@ class Lane:
         self.stopping = self.broken = False
         self.turns = self.sleeps = self.alarms = 0
         self.closed = False
+        self.credit = 0
+        self.no_room = 0
+        self.chunks: list[tuple[int, Any]] = []
+        self.waiter: asyncio.Future[None] | None = None
         self.work = threading.Event()
         self.alarm = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
@@ -58,8 +63,32 @@ class Lane:
     def begin(self) -> Call | bool | None:
         return self.requests.popleft() if self.requests else None
 
+    def run_in(self, loop: aio.Loop) -> None:
+        self.loop = loop
+
+    def read_notes(self) -> bool:
+        return bool(self.cancelled)
+
     def next_cancelled(self) -> int:
         return self.cancelled.popleft() if self.cancelled else -1
+
+    def send_chunk(self, place: int, chunk: Any) -> bool | None:
+        if self.no_room > 0:
+            self.no_room -= 1
+            return None
+        self.chunks.append((place, chunk))
+        return len(self.chunks) < self.credit
+
+    def await_credit(self, place: int) -> asyncio.Future[None] | None:
+        if len(self.chunks) < self.credit:
+            return None
+        self.waiter = self.loop.create_future()
+        return self.waiter
+
+    def give_credit(self, credit: int) -> None:
+        assert self.waiter is not None
+        self.credit = credit
+        self.waiter.set_result(None)
 
     def sleep(self, seconds: float | None) -> None:
         self.sleeps += 1
@@ -112,6 +141,83 @@ def run(scenario: Callable[[Lane, aio.Loop], Coroutine[Any, Any, None]]) -> Lane
     if failure:
         raise failure[0]
     return lane
+
+
+async def numbers(closed: list[str], n: int = 10) -> AsyncIterator[int]:
+    try:
+        for i in range(n):
+            yield i
+    finally:
+        await asyncio.sleep(0)
+        closed.append("async")
+
+
+def plain_numbers(closed: list[str], n: int = 10) -> Iterator[int]:
+    try:
+        yield from range(n)
+    finally:
+        closed.append("plain")
+    return "end"
+
+
+@pytest.mark.parametrize(("made", "end"), [(numbers, None), (plain_numbers, "end")])
+def test_a_stream_awaits_credit_before_it_makes_more(made: Any, end: Any) -> None:
+    async def scenario(lane: Lane, loop: aio.Loop) -> None:
+        closed: list[str] = []
+        lane.credit = 3
+        task = loop.create_task(loop.send_stream(5, made(closed)))
+        while lane.waiter is None:
+            await asyncio.sleep(0)
+        assert lane.chunks == [(5, 0), (5, 1), (5, 2)]
+        lane.give_credit(100)
+        assert await task == end
+        assert [chunk for _, chunk in lane.chunks] == list(range(10))
+        assert closed
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("made", [numbers, plain_numbers])
+def test_a_stream_that_is_cancelled_is_closed(made: Any) -> None:
+    async def scenario(lane: Lane, loop: aio.Loop) -> None:
+        closed: list[str] = []
+        lane.credit = 1
+        task = loop.create_task(loop.send_stream(5, made(closed)))
+        while lane.waiter is None:
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert closed
+        assert len(lane.chunks) == 1
+
+    run(scenario)
+
+
+def test_a_chunk_without_room_is_sent_again() -> None:
+    async def scenario(lane: Lane, loop: aio.Loop) -> None:
+        lane.credit = 100
+        lane.no_room = 3
+        await loop.send_stream(5, numbers([], 2))
+        assert lane.chunks == [(5, 0), (5, 1)]
+        assert lane.no_room == 0
+
+    run(scenario)
+
+
+def test_a_question_ends_with_its_time_unless_it_was_answered() -> None:
+    async def scenario(lane: Lane, loop: aio.Loop) -> None:
+        late = loop.open_question("lookup", 0.001)
+        answered = loop.open_question("lookup", 0.001)
+        answered.set_result(7)
+        forever = loop.open_question("lookup", None)
+        with pytest.raises(HostTimeout, match='the host\'s "lookup" has not answered in time'):
+            await late
+        assert await answered == 7
+        assert not forever.done()
+        forever.cancel()
+
+    run(scenario)
 
 
 def test_calls_are_tasks_beside_each_other() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -141,12 +141,26 @@ def test_coroutine_functions_are_asynchronous_methods(registry: methods.Registry
     assert [m.asynchronous for m in registry.methods] == [True, False]
 
 
-def test_async_generators_are_refused() -> None:
-    with pytest.raises(TypeError, match="async generators cannot be methods"):
+def test_async_generators_are_streams(registry: methods.Registry) -> None:
+    @samovar.method
+    async def tokens() -> AsyncIterator[str]:
+        yield "one"
 
-        @samovar.method
-        async def tokens() -> AsyncIterator[str]:
-            yield "one"
+    @samovar.method(stream=True)
+    async def listed() -> Iterator[int]:
+        return iter([1])
+
+    class Tokens:
+        async def handle(self, n: int) -> AsyncIterator[int]:
+            yield n
+
+    samovar.method("tokens_of_class")(Tokens)
+    for hook in registry.preload:
+        hook()
+
+    assert [(m.stream, m.asynchronous) for m in registry.methods] == [(True, True)] * 3
+    with pytest.raises(TypeError, match="a stream cannot take batches"):
+        samovar.method("batched", batch=True)(tokens)
 
 
 @pytest.mark.parametrize("name", ["", "a\0b", "\ud800"])

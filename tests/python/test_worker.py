@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import shutil
 import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import samovar
@@ -99,23 +97,16 @@ def test_native_types_are_made_by_the_worker_alone() -> None:
     assert 0 < _native.LAYOUT_HASH < 2**64
 
 
-@pytest.mark.parametrize("other", [{"stream": True}, {"batch_max": 8}])
-def test_async_methods_beside_streams_or_batches_are_refused_with_the_place(
-    other: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_async_methods_beside_batches_are_refused_with_the_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     fresh = methods.Registry()
     monkeypatch.setattr(methods, "registry", fresh)
     monkeypatch.setattr(worker, "registry", fresh)
-    source = tmp_path / f"mixed_{next(iter(other))}.py"
-    source.write_text("import samovar\n@samovar.method\nasync def one(): ...\n@samovar.method\ndef two(): ...\n")
-    add = fresh.add_method
-
-    def add_and_mark(*arguments: Any) -> None:
-        add(*arguments)
-        if "two" in fresh._methods:
-            fresh._methods["two"] = dataclasses.replace(fresh._methods["two"], **other)
-
-    monkeypatch.setattr(fresh, "add_method", add_and_mark)
+    source = tmp_path / "mixed.py"
+    source.write_text(
+        "import samovar\n@samovar.method\nasync def one(): ...\n"
+        "@samovar.method\nasync def three():\n    yield 3\n@samovar.method\ndef four():\n    yield 4\n"
+        "@samovar.method(batch=True)\ndef two(items): ...\n"
+    )
     failure = worker.load(str(source))
     assert failure is not None
     assert "has async methods, and two (" in failure[0]
