@@ -47,7 +47,6 @@ Made<Pool> start_pool(const PoolSettings& settings) {
   options.prefetch = settings.prefetch;
   options.python = settings.python;
   options.worker_cpus = settings.worker_cpus;
-  options.spin_max = settings.spin_max;
   options.on_event = settings.on_event;
   options.log = settings.log;
   options.log_level = LogLevel::warning;

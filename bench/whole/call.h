@@ -24,7 +24,6 @@ struct PoolSettings {
   Duration overflow_linger = std::chrono::seconds(10);
   std::uint32_t prefetch = 0;    // 0: the default
   std::vector<int> worker_cpus;  // empty: wherever the kernel likes
-  Duration spin_max = Options{}.spin_max;
   EventHook on_event{};
   LogSink log{};                 // empty: to stderr
 };

@@ -18,7 +18,6 @@ constexpr std::size_t kSumsPerRound = 20;
 constexpr std::size_t kBatchesPerRound = 500;
 constexpr std::size_t kItemBytes = 8;
 constexpr std::size_t kChunksPerRound = 50'000;
-constexpr std::chrono::milliseconds kSumSpin{5};  // longer than a copy or a sum of 8 MiB takes anywhere
 
 class Measuring {
  public:
@@ -56,11 +55,10 @@ class Measuring {
     Pool pool;
     pid_t worker;
   };
-  Made<Started> start(Duration spin_max) const {
+  Made<Started> start() const {
     auto pool = start_pool({.python = settings_.python,
                             .module = "payload_methods.py",
-                            .worker_cpus = {settings_.placement.worker_cpu},
-                            .spin_max = spin_max});
+                            .worker_cpus = {settings_.placement.worker_cpu}});
     if (!pool) return tl::unexpected(pool.error());
     const auto worker = worker_pid(*pool);
     if (!worker) return tl::unexpected(worker.error());
@@ -68,7 +66,7 @@ class Measuring {
   }
 
   Outcome tensors() {
-    auto started = start(Options{}.spin_max);
+    auto started = start();
     if (!started) return tl::unexpected(started.error());
     const PinnedHere pinned(settings_.placement.host_cpu);
     const auto call = make_call(started->pool, started->worker, kPayloadBytes, settings_.timestamp_ns);
@@ -82,7 +80,7 @@ class Measuring {
   }
 
   Outcome sums() {
-    auto started = start(kSumSpin);
+    auto started = start();
     if (!started) return tl::unexpected(started.error());
     const PinnedHere pinned(settings_.placement.host_cpu);
     const auto here = make_python_peer(peer_settings(), "tensor_sum_here.py");
@@ -96,7 +94,7 @@ class Measuring {
   }
 
   Outcome batches() {
-    auto started = start(Options{}.spin_max);
+    auto started = start();
     if (!started) return tl::unexpected(started.error());
     const PinnedHere pinned(settings_.placement.host_cpu);
     const auto call = make_call(started->pool, started->worker, kItemBytes, settings_.timestamp_ns);
@@ -110,7 +108,7 @@ class Measuring {
   }
 
   Outcome streams() {
-    auto started = start(Options{}.spin_max);
+    auto started = start();
     if (!started) return tl::unexpected(started.error());
     const PinnedHere pinned(settings_.placement.host_cpu);
     const auto stream = make_stream_flow(started->pool, started->worker, kPayloadBytes);

@@ -24,8 +24,7 @@ struct PayloadSettings {
   std::chrono::milliseconds peers{0};          // for all of them together; 0: none is measured
 };
 
-// Of pools of one worker that has NumPy; caller and worker are pinned, options are the defaults, but for sums: the half of a millisecond that
-// each side works is longer than the other one spins by default, so spin_max is more than that.
+// Of pools of one worker that has NumPy; caller and worker are pinned, options are the defaults.
 struct PayloadFigures {
   Entry call_64, tensor_8mib;         // in turn: 64 bytes there and back; 8 MiB in a loan, another 8 MiB of ctx.empty() back, untouched
   Entry tensor_sum, sum_in_process;   // in turn: 8 MiB copied into a loan and summed by NumPy, the sum back; one copy and that sum in one process

@@ -3,6 +3,8 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include <iterator>
+
 #include "ipc/layout.h"
 #include "python_ext/native/argument_view.h"
 #include "python_ext/native/asker.h"
@@ -24,33 +26,34 @@ namespace {
 
 ModuleState* state_of(PyObject* module) { return static_cast<ModuleState*>(PyModule_GetState(module)); }
 
+// The types that native code makes objects of.
+struct TypeRow {
+  PyObject* ModuleState::* place;
+  PyObject* (*make)(PyObject* module);
+  const char* name;  // in the module; null: it has none there
+};
+
+constexpr TypeRow kTypes[] = {{&ModuleState::argument_block_type, make_argument_block_type, nullptr},
+                              {&ModuleState::context_type, make_context_type, "Context"},
+                              {&ModuleState::host_type, make_host_type, "Host"},
+                              {&ModuleState::host_link_type, make_host_link_type, "HostLink"},
+                              {&ModuleState::nursery_link_type, make_nursery_link_type, "NurseryLink"},
+                              {&ModuleState::schema_type, make_schema_type, "Schema"},
+                              {&ModuleState::flat_payload_type, make_flat_payload_type, "FlatBuffer"},
+                              {&ModuleState::private_memory_type, make_private_memory_type, nullptr},
+                              {&ModuleState::result_block_type, make_result_block_type, nullptr},
+                              {&ModuleState::tensor_type, make_tensor_type, "Tensor"},
+                              {&ModuleState::handler_coroutine_type, make_handler_coroutine_type, nullptr},
+                              {&ModuleState::event_lane_type, make_event_lane_type, "EventLane"}};
+static_assert(sizeof(ModuleState) == std::size(kTypes) * sizeof(PyObject*), "each type has its row");
+
 // GIL: held.
 int execute(PyObject* module) {
   ModuleState* state = state_of(module);
-  state->argument_block_type = make_argument_block_type(module);
-  if (state->argument_block_type == nullptr) return -1;
-  state->context_type = make_context_type(module);
-  if (state->context_type == nullptr || PyModule_AddObjectRef(module, "Context", state->context_type) < 0) return -1;
-  state->host_type = make_host_type(module);
-  if (state->host_type == nullptr || PyModule_AddObjectRef(module, "Host", state->host_type) < 0) return -1;
-  state->host_link_type = make_host_link_type(module);
-  if (state->host_link_type == nullptr || PyModule_AddObjectRef(module, "HostLink", state->host_link_type) < 0) return -1;
-  state->nursery_link_type = make_nursery_link_type(module);
-  if (state->nursery_link_type == nullptr || PyModule_AddObjectRef(module, "NurseryLink", state->nursery_link_type) < 0) return -1;
-  state->schema_type = make_schema_type(module);
-  if (state->schema_type == nullptr || PyModule_AddObjectRef(module, "Schema", state->schema_type) < 0) return -1;
-  state->flat_payload_type = make_flat_payload_type(module);
-  if (state->flat_payload_type == nullptr || PyModule_AddObjectRef(module, "FlatBuffer", state->flat_payload_type) < 0) return -1;
-  state->private_memory_type = make_private_memory_type(module);
-  if (state->private_memory_type == nullptr) return -1;
-  state->result_block_type = make_result_block_type(module);
-  if (state->result_block_type == nullptr) return -1;
-  state->tensor_type = make_tensor_type(module);
-  if (state->tensor_type == nullptr || PyModule_AddObjectRef(module, "Tensor", state->tensor_type) < 0) return -1;
-  state->handler_coroutine_type = make_handler_coroutine_type(module);
-  if (state->handler_coroutine_type == nullptr) return -1;
-  state->event_lane_type = make_event_lane_type(module);
-  if (state->event_lane_type == nullptr || PyModule_AddObjectRef(module, "EventLane", state->event_lane_type) < 0) return -1;
+  for (const TypeRow& row : kTypes) {
+    PyObject* type = state->*row.place = row.make(module);
+    if (type == nullptr || (row.name != nullptr && PyModule_AddObjectRef(module, row.name, type) < 0)) return -1;
+  }
   PyObject* hash = PyLong_FromUnsignedLongLong(ipc::layout_hash());
   const int added = PyModule_AddObjectRef(module, "LAYOUT_HASH", hash);
   Py_XDECREF(hash);
@@ -59,36 +62,14 @@ int execute(PyObject* module) {
 
 int traverse(PyObject* module, visitproc visit, void* arg) {
   if (const ModuleState* state = state_of(module)) {
-    Py_VISIT(state->argument_block_type);
-    Py_VISIT(state->context_type);
-    Py_VISIT(state->host_type);
-    Py_VISIT(state->host_link_type);
-    Py_VISIT(state->nursery_link_type);
-    Py_VISIT(state->schema_type);
-    Py_VISIT(state->flat_payload_type);
-    Py_VISIT(state->private_memory_type);
-    Py_VISIT(state->result_block_type);
-    Py_VISIT(state->tensor_type);
-    Py_VISIT(state->event_lane_type);
-    Py_VISIT(state->handler_coroutine_type);
+    for (const TypeRow& row : kTypes) Py_VISIT(state->*row.place);
   }
   return 0;
 }
 
 int clear(PyObject* module) {
   if (ModuleState* state = state_of(module)) {
-    Py_CLEAR(state->argument_block_type);
-    Py_CLEAR(state->context_type);
-    Py_CLEAR(state->host_type);
-    Py_CLEAR(state->host_link_type);
-    Py_CLEAR(state->nursery_link_type);
-    Py_CLEAR(state->schema_type);
-    Py_CLEAR(state->flat_payload_type);
-    Py_CLEAR(state->private_memory_type);
-    Py_CLEAR(state->result_block_type);
-    Py_CLEAR(state->tensor_type);
-    Py_CLEAR(state->event_lane_type);
-    Py_CLEAR(state->handler_coroutine_type);
+    for (const TypeRow& row : kTypes) Py_CLEAR(state->*row.place);
   }
   return 0;
 }
