@@ -510,7 +510,6 @@ def test_demo_of_embeddings_finds_what_means_alike(sentences: str, question: str
         assert word in said
 
 
-@pytest.mark.skipif(not Path("/usr/share/games/fortunes/wisdom").exists(), reason="Debian's package fortunes is not here")
 def test_demo_of_embeddings_searches_quotations_of_debian() -> None:
     done = run("demo", "embeddings", "--sentences", "40", timeout_s=60)
     said = done.stdout.decode()
