@@ -222,15 +222,20 @@ void WorkerEnd::wait_for_note(std::int64_t deadline_ns) {
 }
 
 bool WorkerEnd::start(const Request& request) {
+  start_packed(request, 1);
+  return !requests_.revoked();
+}
+
+void WorkerEnd::start_packed(const Request& request, std::uint32_t count) {
   worker_page_->running.store(requests_.consumed() << kRunningMethodBits | request.method, std::memory_order_relaxed);
-  // RELEASE: pairs with the acquire in HostEnd::started(). Stored before the payload is touched, so that a call which this
+  started_ += count;
+  // RELEASE: pairs with the acquire in HostEnd::started(). Stored before any payload is touched, so that a call which this
   // count does not include has not run.
-  worker_page_->started.store(++started_, std::memory_order_release);
+  worker_page_->started.store(started_, std::memory_order_release);
   // FENCE: pairs with the host's between `revoked` and its read of `started`: it sees us or we see it. A request that is not
   // revocable the host never sends elsewhere; that it is revoked only spares work, if it is seen.
   if ((request.flags & kRequestRevocable) != 0) store_load_fence();
   if (blocks_out_ != 0) response_releases_.read_ahead();
-  return !requests_.revoked();
 }
 
 std::optional<std::span<const std::byte>> WorkerEnd::payload(const Request& request) const {
@@ -335,11 +340,6 @@ void WorkerEnd::trim() {
 
 void WorkerEnd::wait_for_room(std::uint32_t payload_bytes) {
   const auto look = [&] { return try_claim(payload_bytes) != nullptr || stopping(); };
-  if (!look()) {
-    responses_.show();
-    holds_responses_ = false;
-    wake_host();
-  }
   while (!look()) ipc::park(host_page_->doorbell, worker_page_->asleep, kNever, look);
 }
 
@@ -352,22 +352,8 @@ void WorkerEnd::finish() {
 
 void WorkerEnd::publish() {
   responses_.publish();
-  if (holds_responses_) {
-    responses_.show();
-    holds_responses_ = false;
-  }
   wake_host();
   responses_.take_ahead();
-}
-
-void WorkerEnd::publish_among_others(std::uint32_t rest) {
-  holds_responses_ ? responses_.publish() : responses_.publish_held();
-  if (rest % kRecordsAtOnce != 0) {
-    holds_responses_ = true;
-    return;
-  }
-  responses_.show();
-  holds_responses_ = false;
 }
 
 void WorkerEnd::wake_host() {

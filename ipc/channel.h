@@ -150,6 +150,9 @@ class WorkerEnd {
   // Requires: nothing of the payload has been touched.
   bool start(const Request& request);
 
+  // The same for the `count` requests of a packed record: each may have been revoked, says PackedRequest::revoked().
+  void start_packed(const Request& record, std::uint32_t count);
+
   // Where the payload of `request` lies: in the record or in the request arena. Nothing where it lies in neither.
   std::optional<std::span<const std::byte>> payload(const Request& request) const;
 
@@ -191,20 +194,6 @@ class WorkerEnd {
   void pass() { requests_.pop(); }
   void give_back() { requests_.publish_consumed(); }
   void publish();
-
-  // publish() for one of several that follow each other at once; `rest` follow it. The host sees them by kRecordsAtOnce, counted from the
-  // last, and where it sleeps, the publish() of the last one or a wait_for_room() wakes it.
-  // try_claim_among_others() is its try_claim().
-  std::byte* try_claim_among_others(std::uint32_t payload_bytes) {
-    const std::uint32_t bytes = message_bytes(payload_bytes);
-    return holds_responses_ ? responses_.try_claim(bytes) : responses_.try_claim_held(bytes);
-  }
-  void publish_among_others(std::uint32_t rest);
-
-  // Hints for a batch: requests that are said to lie behind the one that peek() found will be read soon; a response of `bytes`, behind
-  // `skip` of others, will be written soon.
-  void prefetch_requests(std::uint32_t records) const { requests_.prefetch_behind(records); }
-  void prefetch_responses(std::uint64_t bytes, std::uint64_t skip) const { responses_.prefetch_ahead(bytes, skip); }
 
   // Spins until a request, stop, the end of the budget, or `keep_on()` says no. Whether there is something to do.
   template <typename KeepOn>
@@ -271,7 +260,6 @@ class WorkerEnd {
   ReleaseReader response_releases_;
   ReleaseWriter argument_releases_;
   Arena response_arena_;
-  bool holds_responses_ = false;
   std::uint32_t blocks_out_ = 0;    // allocated and not yet released
   ViewedBlocks viewed_blocks_;      // those among them that Python may view
   std::uint32_t idle_periods_ = 0;  // in a row, in which nothing could be given back

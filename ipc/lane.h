@@ -22,19 +22,6 @@ inline std::atomic<std::uint64_t>* commit_word(std::byte* ring, std::uint32_t ca
   return reinterpret_cast<std::atomic<std::uint64_t>*>(ring + (position & (capacity - 1)));
 }
 
-// Records of a batch that become visible together, where its writer has them: see LaneWriter::publish_held(). So many lines are on their way at
-// once, and a reader does not touch those that are still being written.
-inline constexpr std::uint32_t kRecordsAtOnce = 8;
-
-// Asks for the line at `address` to write it. Not __builtin_prefetch: without -mprfchw that asks for it to read.
-inline void prefetch_for_writing(const std::byte* address) {
-#if defined(__x86_64__)
-  asm volatile("prefetchw %0" : : "m"(*address));
-#else
-  __builtin_prefetch(address, 1);
-#endif
-}
-
 class LaneWriter {
  public:
   // Requires: ring zeroed, aligned to a page, `capacity` a power of two; `consumed` in the reader's page.
@@ -54,18 +41,9 @@ class LaneWriter {
     const std::uint64_t end = published_ + skip_ + advance + kGranuleBytes;
     if (end > consumed_cache_ + capacity_ && !refresh_consumed(end)) return nullptr;
     claimed_size_ = size;
-    claimed_aside_ = false;
     commit_word(ring_, capacity_, published_ + skip_ + advance)->store(0, std::memory_order_relaxed);
     std::atomic_signal_fence(std::memory_order_release);  // for the compiler: not behind the body
     return ring_ + ((published_ + skip_) & (capacity_ - 1)) + kCommitWordBytes;
-  }
-
-  // The same for a record that publish_held() follows. A small one is written to memory of our own and goes into the lane with show(): the
-  // reader polls its line, and would take it back between the first store and the last.
-  std::byte* try_claim_held(std::uint32_t size) {
-    std::byte* const out = try_claim(size);
-    claimed_aside_ = out != nullptr && skip_ == 0 && size <= sizeof aside_;
-    return claimed_aside_ ? aside_ : out;
   }
 
   // Whether messages whose records advance by `advances` bytes in all, and none by more than `largest`, can be claimed and published
@@ -90,38 +68,6 @@ class LaneWriter {
     return start;
   }
 
-  // publish(), but for the word that the reader polls: neither this record nor those published behind it are seen until show(). So
-  // that several are read at a stretch, where each on its own would have its line fetched twice by a reader that waits for it.
-  // Requires: nothing is held back.
-  std::uint64_t publish_held() {
-    const std::uint64_t start = published_ + skip_;
-    held_at_ = published_;
-    held_aside_ = claimed_aside_;
-    held_word_ = kCommitValid | (skip_ != 0 ? kCommitWrap : claimed_size_);
-    // RELEASE: as in publish(). The record at the start of the ring is not seen before the wrap.
-    if (skip_ != 0) commit_word(ring_, capacity_, start)->store(kCommitValid | claimed_size_, std::memory_order_release);
-    published_ = start + record_advance(claimed_size_);
-    ++records_;
-    return start;
-  }
-
-  // Shows what is held back, if anything is.
-  void show() {
-    if (held_word_ == 0) return;
-    if (held_aside_) {
-      // Back to front, as it is written: the polled line last.
-      constexpr std::uint32_t kInFirstLine = kGranuleBytes - kCommitWordBytes;
-      const auto size = static_cast<std::uint32_t>(held_word_ & kCommitSizeMask);
-      std::byte* const out = ring_ + (held_at_ & (capacity_ - 1)) + kCommitWordBytes;
-      if (size > kInFirstLine) std::memcpy(out + kInFirstLine, aside_ + kInFirstLine, size - kInFirstLine);
-      std::atomic_signal_fence(std::memory_order_release);  // for the compiler: not in another order
-      std::memcpy(out, aside_, std::min(size, kInFirstLine));
-    }
-    // RELEASE: as in publish(), for all records published since.
-    commit_word(ring_, capacity_, held_at_)->store(held_word_, std::memory_order_release);
-    held_word_ = 0;
-  }
-
   // Takes the lines of a next record like the last one away from the reader's cache, by storing into them, while there is
   // time: a writer calls it when it has published and is about to wait. The polled line, the first, is left alone. Stores do
   // what prefetchw did not: a C round trip of two lines each way fell from 260 to 150 ns, the floor being 140.
@@ -133,15 +79,6 @@ class LaneWriter {
     // Nothing there is published, and what the reader may still read ends at `room`: zeros are as good as anything.
     for (std::uint64_t position = published_ + kGranuleBytes; position < end; position += kGranuleBytes) {
       commit_word(ring_, capacity_, position)->store(0, std::memory_order_relaxed);
-    }
-  }
-
-  // Asks for the lines of what will be written next: `bytes` of them, after the next `skip`. For a batch of records, whose lines would
-  // otherwise be fetched from the reader's cache one after the other.
-  void prefetch_ahead(std::uint64_t bytes, std::uint64_t skip = 0) const {
-    const std::uint64_t end = published_ + skip + bytes;
-    for (std::uint64_t position = (published_ + skip) & ~std::uint64_t{kCacheLineBytes - 1}; position < end; position += kCacheLineBytes) {
-      prefetch_for_writing(ring_ + (position & (capacity_ - 1)));
     }
   }
 
@@ -173,11 +110,6 @@ class LaneWriter {
   std::uint64_t published_ = 0;
   std::uint64_t records_ = 0;
   std::uint64_t consumed_cache_ = 0;
-  std::uint64_t held_at_ = 0;
-  bool claimed_aside_ = false;   // the claimed message is in aside_
-  bool held_aside_ = false;      // the one held back is
-  alignas(8) std::byte aside_[192];
-  std::uint64_t held_word_ = 0;  // the commit word that belongs there; 0: nothing is held back
   const std::atomic<std::uint64_t>* consumed_;
 };
 
@@ -213,15 +145,6 @@ class LaneReader {
       __builtin_prefetch(record() + line);
     }
     return Peek::record;
-  }
-
-  // Fetches `records` more like the one that peek() found, which are said to lie behind it.
-  void prefetch_behind(std::uint32_t records) const {
-    const std::uint64_t begin = consumed_ + record_advance(size_);
-    const std::uint64_t end = begin + std::uint64_t{records} * record_advance(size_);
-    for (std::uint64_t position = begin; position < end; position += kCacheLineBytes) {
-      __builtin_prefetch(ring_ + (position & (capacity_ - 1)));
-    }
   }
 
   const std::byte* message() const { return record() + kCommitWordBytes; }

@@ -42,6 +42,7 @@ enum RequestFlag : std::uint8_t {
   kRequestMayWait = 8,    // a result that finds the response arena full waits until the deadline
   kRequestBatched = 16,   // the next record belongs to the same batch: it is published already, or about to be
   kRequestStream = 32,    // the answer is to be a stream; without it, is not
+  kRequestPacked = 64,    // the payload is several requests of a batch, see packed.h
 };
 
 enum ResponseFlag : std::uint16_t {
@@ -66,11 +67,12 @@ enum class Status : std::uint8_t {
   expired = 3,  // its deadline had passed before it was started: the handler has not run
   chunk = 4,    // a part of what a stream answers: more follows
   question = 5, // the handler calls a function of the host: arguments whose first is its name. A note answers; more follows
+  packed = 6,   // the payload is the answers of several calls of a batch, see packed.h
 };
-inline constexpr std::uint8_t kStatusMax = 5;
+inline constexpr std::uint8_t kStatusMax = 6;
 
-// Whether a response with this status is the last one of its call.
-constexpr bool is_final(Status status) { return status != Status::chunk && status != Status::question; }
+// Whether a response with this status is the last one of one call.
+constexpr bool is_final(Status status) { return status < Status::chunk; }
 
 // What a note is about.
 enum class Topic : std::uint8_t {

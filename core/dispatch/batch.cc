@@ -1,6 +1,7 @@
 // call_many(): calls that one thread sends together and waits for. They are calls like those of call(), each with its own outcome;
 // what differs is that a full queue is waited for by working, until one of the batch's own calls makes room.
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <memory>
 #include <utility>
@@ -11,15 +12,36 @@ namespace samovar::core {
 namespace {
 
 constexpr std::size_t kCallsPerTurn = 8;
-constexpr std::uint32_t kCallsPerTurnMax = 64;  // of methods that take more at once
+constexpr std::uint32_t kTogetherMax = 64;  // calls of a method that takes several at once that are prepared, and admitted, in one go
 
 }  // namespace
+
+struct Dispatcher::BatchPrepared {
+  Call* call;
+  std::size_t entry;  // in Batch::entries
+};
 
 struct Dispatcher::Batch {
   struct Entry {
     Call* call = nullptr;  // null: not accepted
     std::unique_ptr<Error> refused;
   };
+
+  Batch(CallPool& pool, std::size_t count) : calls(pool), total(count) { entries.reserve(count); }
+  Batch(const Batch&) = delete;
+  Batch& operator=(const Batch&) = delete;
+  ~Batch() {
+    for (Call* call : std::span(spares).first(spare_count)) {
+      call->drop_reference();
+      call->drop_reference();
+    }
+  }
+
+  // As CallPool::acquire(), for the last of `entries`.
+  Call* acquire() {
+    if (spare_count == 0) spare_count = calls.acquire(std::span(spares).first(std::min(spares.size(), total - entries.size() + 1)));
+    return spare_count == 0 ? nullptr : spares[--spare_count];
+  }
 
   // The first call that has no outcome yet, or null.
   Call* first_undone() {
@@ -30,13 +52,22 @@ struct Dispatcher::Batch {
     return nullptr;
   }
 
+  CallPool& calls;
+  const std::size_t total;
   bool holding = false;  // this thread holds the token: it enters one call after the other
+  std::size_t entered = 0;
   std::vector<Entry> entries;
   std::size_t undone = 0;  // those before have their outcome
+  std::size_t prepared_count = 0;
+  std::array<BatchPrepared, kTogetherMax> prepared;  // and not yet admitted
+  std::size_t spare_count = 0;
+  std::array<Call*, kTogetherMax> spares;
 };
 
+Call* Dispatcher::acquire(Batch& batch) { return batch.acquire(); }
+
 std::vector<Result<Reply>> Dispatcher::call_many(std::span<const Request> requests, const CallOptions& options) {
-  return run_batch(requests.size(), options, [&](std::size_t i) {
+  return run_batch(requests.size(), 1, options, [&](std::size_t i) {
     return std::pair<Result<std::uint32_t>, const Payload&>(find(requests[i].method), requests[i].payload);
   });
 }
@@ -44,42 +75,43 @@ std::vector<Result<Reply>> Dispatcher::call_many(std::span<const Request> reques
 std::vector<Result<Reply>> Dispatcher::call_many(std::string_view method, std::span<const Payload> payloads,
                                                  const CallOptions& options) {
   const Result<std::uint32_t> number = find(method);
-  return run_batch(payloads.size(), options,
+  const std::uint32_t together = number ? std::min(duty_.calls_at_once(*number), kTogetherMax) : 1;
+  return run_batch(payloads.size(), together, options,
                    [&](std::size_t i) { return std::pair<const Result<std::uint32_t>&, const Payload&>(number, payloads[i]); });
 }
 
+// `together`: of so many calls in a row all can be prepared before the first one is sent.
 template <typename At>
-std::vector<Result<Reply>> Dispatcher::run_batch(std::size_t count, const CallOptions& options, At&& at) {
+std::vector<Result<Reply>> Dispatcher::run_batch(std::size_t count, std::uint32_t together, const CallOptions& options, At&& at) {
   CallOptions each = options;
   each.timeout.reset();
   each.deadline = std::chrono::steady_clock::time_point(std::chrono::nanoseconds(deadline_of(options)));
   each.when_full = WhenFull::wait;
 
-  Batch batch;
+  Batch batch(*calls_, count);
   std::vector<Result<Reply>> outcomes;
-  batch.entries.reserve(count);  // both before the first call: no call of ours must be left without its waiter
-  outcomes.reserve(count);
-  for (std::size_t i = 0; i < count; ++i) {
-    const auto& [number, payload] = at(i);
-    Batch::Entry& entry = batch.entries.emplace_back();
-    if (!number) {
-      counters_.rejected.add();
-      entry.refused = std::make_unique<Error>(number.error());
-      continue;
+  outcomes.reserve(count);  // as the entries before the first call: no call of ours must be left without its waiter
+  for (std::size_t i = 0; i < count;) {
+    const std::size_t first = i;
+    while (i < std::min(count, first + together)) {
+      const auto& [number, payload] = at(i);
+      if (number && payload.size() > options_.inline_bytes_max) {  // its place may have to be waited for, by the calls before it, too
+        if (i != first) break;
+        if (std::exchange(batch.holding, false)) release_token();
+      }
+      ++i;
+      const std::size_t place = batch.entries.size();
+      Batch::Entry& entry = batch.entries.emplace_back();
+      if (!number) {
+        counters_.rejected.add();
+        entry.refused = std::make_unique<Error>(number.error());
+      } else if (Result<Call*> prepared = prepare(*number, payload, each, &batch)) {
+        batch.prepared[batch.prepared_count++] = {*prepared, place};
+      } else {
+        entry.refused = std::make_unique<Error>(std::move(prepared.error()));
+      }
     }
-    if (batch.holding && payload.data().size() > options_.inline_bytes_max) {  // its place may have to be waited for
-      batch.holding = false;
-      release_token();
-    }
-    Result<Call*> prepared = prepare(*number, payload, each);
-    Result<void> admitted;
-    if (prepared) admitted = admit(**prepared, each, &batch);
-    if (!prepared || !admitted) {
-      entry.refused = std::make_unique<Error>(std::move(prepared ? admitted.error() : prepared.error()));
-      continue;
-    }
-    entry.call = *prepared;
-    send_in_batch(batch, **prepared, each.stop);
+    send_in_batch(batch, each);
   }
   // From the back: when the last one is done the others mostly are, and the token has been taken once for all of them.
   for (std::size_t i = count; i-- > 0;) {
@@ -103,19 +135,50 @@ std::vector<Result<Reply>> Dispatcher::run_batch(std::size_t count, const CallOp
   return outcomes;
 }
 
-void Dispatcher::send_in_batch(Batch& batch, Call& call, const std::stop_token& stop) {
-  const bool may_hold = options_.dispatcher != samovar::Dispatcher::pinned && !stop.stop_possible() && !call.alone;
-  if (may_hold && (batch.holding || token_.try_acquire())) {
-    batch.holding = true;
-    const std::uint32_t at_once = duty_.gather(call);
-    duty_.enter(call);
-    // What comes back meanwhile makes room for what follows; a turn for each call would cost as much as the call.
-    const std::size_t entered = batch.entries.size();
-    if (at_once > 1 ? entered % std::min(at_once, kCallsPerTurnMax) == 0 : duty_.has_work() || entered % kCallsPerTurn == 0) turn();
-    duty_.stop_gathering();
-    return;
+// Admits those that have been prepared, and enters or enqueues them.
+void Dispatcher::send_in_batch(Batch& batch, const CallOptions& options) {
+  const std::span<BatchPrepared> prepared = std::span(batch.prepared).first(std::exchange(batch.prepared_count, 0));
+  const bool several = prepared.size() > 1 && std::ranges::none_of(prepared, [](const BatchPrepared& one) { return one.call->alone; });
+  for (std::size_t first = 0; first < prepared.size();) {
+    std::uint64_t ticket = 0;
+    std::size_t count = several ? queue_.admit_several(ticket, static_cast<std::uint32_t>(prepared.size() - first)) : 0;
+    const std::span<BatchPrepared> admitted = prepared.subspan(first, std::max<std::size_t>(count, 1));
+    first += admitted.size();
+    for (const BatchPrepared& one : admitted.first(count)) one.call->ticket = ticket++;
+    if (count == 0) {
+      if (Result<void> alone = admit(*admitted.front().call, options, &batch); !alone) {
+        batch.entries[admitted.front().entry].refused = std::make_unique<Error>(std::move(alone.error()));
+        continue;
+      }
+    }
+    for (const BatchPrepared& one : admitted) batch.entries[one.entry].call = one.call;
+    if (!enter_in_batch(batch, admitted, options.stop)) {
+      for (const BatchPrepared& one : admitted) enqueue_in_batch(*one.call, options.stop);
+    }
   }
-  if (std::exchange(batch.holding, false)) release_token();
+}
+
+// Enters them as the holder of the token. False: this thread is not, or must not be.
+bool Dispatcher::enter_in_batch(Batch& batch, std::span<const BatchPrepared> calls, const std::stop_token& stop) {
+  const Call& one = *calls.front().call;
+  const bool may_hold = options_.dispatcher != samovar::Dispatcher::pinned && !stop.stop_possible() && !one.alone;
+  if (!may_hold || (!batch.holding && !token_.try_acquire())) {
+    if (std::exchange(batch.holding, false)) release_token();
+    return false;
+  }
+  batch.holding = true;
+  duty_.set_waiter(&batch);
+  const std::uint32_t at_once = std::min(duty_.gather(one.method), kTogetherMax);
+  const std::size_t before = std::exchange(batch.entered, batch.entered + calls.size());
+  for (const BatchPrepared& prepared : calls) duty_.enter(*prepared.call);
+  // What comes back meanwhile makes room for what follows; a turn for each call would cost as much as the call.
+  const std::size_t per_turn = at_once > 1 ? at_once : kCallsPerTurn;
+  if (batch.entered / per_turn != before / per_turn || (at_once == 1 && duty_.has_work())) turn();
+  duty_.stop_gathering();
+  return true;
+}
+
+void Dispatcher::enqueue_in_batch(Call& call, const std::stop_token& stop) {
   call.to_queued();
   if (stop.stop_possible()) call.on_stop.emplace(stop, Call::OnStop{&call});  // may cancel at once
   enqueue(call);

@@ -1,5 +1,6 @@
 // The duty cycle's part for methods that take several calls at once: their calls wait together and leave together.
 #include <algorithm>
+#include <array>
 
 #include "core/dispatch/duty_cycle.h"
 
@@ -44,14 +45,13 @@ void DutyCycle::tell_batch_waiting() {
   if (choose_worker(loads()) < 0 && batching_.next_ready(ipc::now_ns())) tell_waiting();
 }
 
-// Sends the next batch of `method`: all of its records, or where the lane is full those that fit. A record says that another follows
-// only where there is room for that one, so the worker never waits for a record that waits for the worker.
-// How many have gone; nothing: not even one, the lane is full.
-std::optional<std::size_t> DutyCycle::send_batch(int index, std::uint32_t method) {
-  Slot& slot = slots_[static_cast<std::size_t>(index)];
+// Takes the calls of the next batch of `method` out of their list and into batch_: as many as are sure to fit into the lane, if each is
+// a record of its own. Packed they take less.
+void DutyCycle::collect_batch(Slot& slot, std::uint32_t method) {
   const std::uint32_t max = std::max(rule_of(method).max, 1u);
+  const std::uint64_t packed = ipc::record_advance(ipc::message_bytes(packed_.bytes_max()));
   std::uint64_t advances = 0;
-  std::uint32_t largest = 0;
+  std::uint64_t largest = 0;
   batch_.clear();
   while (batch_.size() < max && batching_.size(method) > 0) {
     Call& call = *batching_.front(method);
@@ -59,31 +59,74 @@ std::optional<std::size_t> DutyCycle::send_batch(int index, std::uint32_t method
       drop_done(call);
       continue;
     }
-    const std::size_t bytes = call.block ? ipc::kBlockReferenceBytes : call.payload.size();
-    const std::uint32_t advance = ipc::record_advance(ipc::message_bytes(static_cast<std::uint32_t>(bytes)));
-    largest = std::max(largest, advance);
+    const std::size_t bytes = !call.block ? call.payload.size() : std::max(call.located.size(), ipc::kBlockReferenceBytes);
+    const std::uint64_t advance = ipc::record_advance(ipc::message_bytes(static_cast<std::uint32_t>(bytes)));
+    largest = std::max({largest, advance, std::min(advances + advance, packed)});
     if (!batch_.empty() && !slot.channel->requests.has_room_for(advances + advance, largest)) break;
-    if (!call.claim()) continue;  // its waiter has left this very moment
-    slot.channel->requests.prefetch_ahead(advance, advances);
+    if (!call.claim(mover_of(call))) continue;  // its waiter has left this very moment
     advances += advance;
     batching_.remove(call);
     batch_.push_back(&call);
   }
-  Place place{.rest = static_cast<std::uint32_t>(batch_.size()), .revocable = !slot.journal.empty(), .held = false};
-  for (Call* call : batch_) {
-    const std::uint32_t behind_shown = (static_cast<std::uint32_t>(batch_.size()) - place.rest) % ipc::kRecordsAtOnce;
-    if (behind_shown == 0) slot.channel->requests.show();
-    place.held = behind_shown == 0 && batch_.size() > 1;
-    --place.rest;
-    if (!send(index, *call, &place)) {  // a batch of one: for more there is room
-      call->to_queued();
-      batching_.add_again(*call, rule_of(method));
-      return std::nullopt;
+}
+
+// Sends the next batch of `method`, or where the lane is full what fits of it. A record says that another follows only where there is
+// room for that one, so the worker never waits for a record that waits for the worker.
+// How many have gone; nothing: not even one, the lane is full.
+std::optional<std::size_t> DutyCycle::send_batch(int index, std::uint32_t method) {
+  Slot& slot = slots_[static_cast<std::size_t>(index)];
+  collect_batch(slot, method);
+  Place place{.rest = static_cast<std::uint32_t>(batch_.size()), .revocable = !slot.journal.empty()};
+  const bool known = !batch_.empty() && knows(slot, *batch_.front());
+  for (std::span<Call* const> left = batch_; !left.empty();) {
+    std::size_t gone = known ? send_packed(index, left, place) : 0;
+    if (gone == 0) {
+      --place.rest;
+      if (!send(index, *left.front(), &place)) {  // a batch of one: for more there is room
+        left.front()->to_queued();
+        batching_.add_again(*left.front(), rule_of(method));
+        return std::nullopt;
+      }
+      gone = 1;
     }
-    queue_.let_go();
+    left = left.subspan(gone);
+    queue_.let_go(gone);
   }
-  slot.channel->requests.show();
   return batch_.size();
+}
+
+// Sends those of `calls`, the rest of a batch, that go into one record. How many; 0: the first one is to go alone.
+// Requires: the worker knows their method; where they are two or more, the lane has room for them.
+std::size_t DutyCycle::send_packed(int index, std::span<Call* const> calls, Place& place) {
+  Slot& slot = slots_[static_cast<std::size_t>(index)];
+  std::array<std::uint32_t, ipc::kPackedItemsMax> words;
+  packed_.clear();
+  for (Call* const call : calls) {
+    ipc::BlockReference block;
+    const std::span<const std::byte> payload = payload_in_record(*call, block);
+    if (!packed_.may_take(payload.size())) break;
+    const auto word = packed_.add({.call_id = call->ticket,
+                                   .deadline_ns = call->deadline_on_wire(),
+                                   .method = slot.numbers[call->method],
+                                   .kind = call->kind,
+                                   .flags = flags_of(slot, *call),
+                                   .payload = payload});
+    if (!word) break;
+    words[packed_.count() - 1] = *word;
+  }
+  const std::size_t count = packed_.count();
+  if (count < 2) return 0;
+  const bool followed = count < calls.size();
+  const ipc::Request record = packed_.record(static_cast<std::uint8_t>((place.revocable ? ipc::kRequestRevocable : 0) | (followed ? ipc::kRequestBatched : 0)));
+  ipc::LaneWriter& lane = slot.channel->requests;
+  ipc::write_request(record, lane.try_claim(ipc::message_bytes(static_cast<std::uint32_t>(record.payload.size()))));
+  const std::uint64_t items = lane.publish() + ipc::kCommitWordBytes + ipc::kEnvelopeBytes;
+  for (std::size_t i = 0; i < count; ++i) {
+    --place.rest;
+    note_sent(slot, *calls[i], items + words[i], place);
+  }
+  settle_sent(index, count);
+  return count;
 }
 
 }  // namespace samovar::core

@@ -27,6 +27,7 @@ void Call::nudge() {
 }
 
 Result<Reply> Call::take_outcome() {
+  waiter.store(nullptr, std::memory_order_relaxed);
   if (error) {
     Result<Reply> failed = tl::unexpected(std::move(*error));
     drop_reference();
@@ -70,28 +71,34 @@ Error waited_too_long(const Call& call, std::string_view method, bool sent) {
 }
 
 Call* CallPool::acquire_done() {
-  Call* call = pop_or_grow();
-  if (!call) return nullptr;
+  Call* call;
+  if (pop_or_grow({&call, 1}) == 0) return nullptr;
   call->word_.store(Call::done, std::memory_order_relaxed);
   call->references_.store(1, std::memory_order_relaxed);
   return call;
 }
 
-Call* CallPool::pop_or_grow() {
-  Call* call = pop_free();
-  while (!call) {
-    if (!grow()) return nullptr;
-    call = pop_free();
-  }
-  return call;
+Call* CallPool::acquire() {
+  Call* call;
+  return acquire({&call, 1}) == 0 ? nullptr : call;
 }
 
-Call* CallPool::acquire() {
-  Call* call = pop_or_grow();
-  if (!call) return nullptr;
-  call->word_.store(Call::claimed, std::memory_order_relaxed);
-  call->references_.store(2, std::memory_order_relaxed);
-  return call;
+std::size_t CallPool::acquire(std::span<Call*> calls) {
+  const std::size_t count = pop_or_grow(calls);
+  for (Call* call : calls.first(count)) {
+    call->word_.store(Call::claimed, std::memory_order_relaxed);
+    call->references_.store(2, std::memory_order_relaxed);
+  }
+  return count;
+}
+
+std::size_t CallPool::pop_or_grow(std::span<Call*> calls) {
+  std::size_t count = pop_free(calls);
+  while (count == 0) {
+    if (!grow()) return 0;
+    count = pop_free(calls);
+  }
+  return count;
 }
 
 void CallPool::recycle(Call& call) {
@@ -121,15 +128,21 @@ void CallPool::settle(std::int64_t calls) {
   if (abroad_.fetch_add(calls, std::memory_order_acq_rel) + calls == 0) delete this;
 }
 
-Call* CallPool::pop_free() {
+// The first ones of the list, all taken by one exchange.
+std::size_t CallPool::pop_free(std::span<Call*> calls) {
   std::uint64_t head = free_.load(std::memory_order_acquire);
   for (;;) {
-    const auto index = static_cast<std::uint32_t>(head);
-    if (index == kNone) return nullptr;
-    Call& call = at(index);
-    // Another may pop this call meanwhile and change next_free_: then the tag has changed and the exchange fails.
-    const std::uint64_t next = ((head >> 32) + 1) << 32 | call.next_free_.load(std::memory_order_relaxed);
-    if (free_.compare_exchange_weak(head, next, std::memory_order_acquire, std::memory_order_acquire)) return &call;
+    auto index = static_cast<std::uint32_t>(head);
+    std::size_t count = 0;
+    for (; index != kNone && count < calls.size(); ++count) {
+      calls[count] = &at(index);
+      index = calls[count]->next_free_.load(std::memory_order_relaxed);
+    }
+    if (count == 0) return 0;
+    // Another may pop some of these meanwhile and change their next_free_, to that of another call or to none: then the tag has changed
+    // and the exchange fails.
+    const std::uint64_t next = ((head >> 32) + 1) << 32 | index;
+    if (free_.compare_exchange_weak(head, next, std::memory_order_acquire, std::memory_order_acquire)) return count;
   }
 }
 

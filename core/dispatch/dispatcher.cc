@@ -246,6 +246,7 @@ void Dispatcher::run_alone(Call& call) {
 }
 
 void Dispatcher::release_token() {
+  duty_.set_waiter(nullptr);
   token_.release();
   // What came in while the token was held, from threads that do not wait for it: see enqueue <-> dispatcher.
   while ((attention_.load(std::memory_order_relaxed) != 0 || !queue_.inbox_is_empty()) && token_.try_acquire()) {

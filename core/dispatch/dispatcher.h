@@ -128,7 +128,8 @@ class Dispatcher final : private Call::Owner, private OneShots::Ends {
     Death death;            // of retire: the incarnation alone
   };
 
-  struct Batch;  // batch.cc
+  struct Batch;  // batch.cc, as:
+  struct BatchPrepared;
 
   enum Attention : std::uint32_t {
     kMail = 1,       // the supervisor brings or takes a worker
@@ -144,7 +145,7 @@ class Dispatcher final : private Call::Owner, private OneShots::Ends {
 
   // The ways into the pool.
   std::int64_t deadline_of(const CallOptions& options) const;
-  Result<Call*> prepare(std::uint32_t method, const Payload& payload, const CallOptions& options);
+  Result<Call*> prepare(std::uint32_t method, const Payload& payload, const CallOptions& options, Batch* batch = nullptr);
   Error refuse(Call& call, Error error);  // not admitted: it goes back
   Result<void> place(Call& call, const Payload& payload, const CallOptions& options);
   Result<void> place_parts(Call& call, const Payload& payload, const CallOptions& options);
@@ -163,8 +164,11 @@ class Dispatcher final : private Call::Owner, private OneShots::Ends {
 
   // The ways of call_many(). `At` tells of call i its method's number, or why it has none, and its payload.
   template <typename At>
-  std::vector<Result<Reply>> run_batch(std::size_t count, const CallOptions& options, At&& at);
-  void send_in_batch(Batch& batch, Call& call, const std::stop_token& stop);
+  std::vector<Result<Reply>> run_batch(std::size_t count, std::uint32_t together, const CallOptions& options, At&& at);
+  static Call* acquire(Batch& batch);
+  void send_in_batch(Batch& batch, const CallOptions& options);
+  bool enter_in_batch(Batch& batch, std::span<const BatchPrepared> calls, const std::stop_token& stop);
+  void enqueue_in_batch(Call& call, const std::stop_token& stop);
   void await_room(Batch* batch, Call& call);
 
   // The waiting of call().

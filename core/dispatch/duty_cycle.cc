@@ -35,6 +35,7 @@ DutyCycle::DutyCycle(const Options& options, const Methods& methods, PendingQueu
     : options_(options),
       methods_(methods),
       queue_(queue),
+      packed_(static_cast<std::uint32_t>(options.inline_bytes_max)),
       breakers_(breakers),
       call_events_(call_events),
       counters_(counters),
@@ -63,7 +64,7 @@ std::size_t DutyCycle::run() {
 void DutyCycle::enter(Call& call) {
   if (call.asynchronous) watch_deadline(call);
   if (methods_.now().has_batches() && rule_of(call.method).max > 1) {
-    call.to_queued_by_waiter();
+    call.to_queued(Call::By::waiter);
     keep_for_batch(call);
     return;
   }
@@ -75,7 +76,7 @@ void DutyCycle::enter(Call& call) {
       return;
     }
   }
-  call.to_queued_by_waiter();
+  call.to_queued(Call::By::waiter);
   queue_.insert(call);
 }
 
@@ -109,7 +110,7 @@ std::size_t DutyCycle::send_pending() {
       tell_waiting();
       break;
     }
-    if (!call->claim()) continue;  // its waiter has left this very moment
+    if (!call->claim(mover_of(*call))) continue;  // its waiter has left this very moment
     if (!send(slot, *call)) {
       call->to_queued();
       if (!loads_[static_cast<std::size_t>(slot)].available) continue;  // its lane will never have room
@@ -129,57 +130,66 @@ void DutyCycle::tell_waiting() {
   if (std::exchange(tells_waiting_, false)) outbox_.signals |= kCallsWait;
 }
 
+bool DutyCycle::knows(const Slot& slot, Call& call) {
+  if (call.method < slot.numbers.size() && slot.numbers[call.method] != 0) return true;
+  give_up(call, unknown_method(methods_.now().name(call.method), {}, options_.module));
+  return false;
+}
+
+// The call's payload, or where it lies: in `block`, or what is put together beside the header of tensors.
+std::span<const std::byte> DutyCycle::payload_in_record(Call& call, ipc::BlockReference& block) {
+  if (!call.block) return call.payload;
+  block = {call.payload_offset(), call.payload.size()};
+  if (call.located.empty()) return ipc::as_payload(block);
+  std::memcpy(call.located.data(), &block, sizeof block);
+  return call.located;
+}
+
+// Those that are the call's own, and not its record's.
+std::uint8_t DutyCycle::flags_of(Slot& slot, const Call& call) {
+  const bool timed = call.timed || ++slot.sampled % kSampleEvery == 0;
+  return static_cast<std::uint8_t>((timed ? ipc::kRequestTimed : 0) | (call.block ? ipc::kRequestInArena : 0) |
+                                   (call.may_wait ? ipc::kRequestMayWait : 0) | (call.stream ? ipc::kRequestStream : 0));
+}
+
+void DutyCycle::note_sent(Slot& slot, Call& call, std::uint64_t lane_position, const Place& place) {
+  ++call.attempts;
+  call.worker = slot.worker;
+  slot.journal.push(call, lane_position, place.revocable, place.rest);
+  call.to_sent(mover_of(call));
+}
+
 bool DutyCycle::send(int index, Call& call, const Place* in_batch) {
   Slot& slot = slots_[static_cast<std::size_t>(index)];
-  const std::uint16_t number = call.method < slot.numbers.size() ? slot.numbers[call.method] : std::uint16_t{0};
-  if (number == 0) {
-    give_up(call, unknown_method(methods_.now().name(call.method), {}, options_.module));
-    return true;
-  }
-  ipc::BlockReference block;
-  std::span<const std::byte> payload = call.payload;
-  if (call.block) {
-    block = {call.payload_offset(), call.payload.size()};
-    payload = ipc::as_payload(block);
-    if (!call.located.empty()) {
-      std::memcpy(call.located.data(), payload.data(), payload.size());
-      payload = call.located;
-    }
-  }
+  if (!knows(slot, call)) return true;
   if (slot.journal.full()) [[unlikely]] slot.journal.set_aside(slot.journal.believe_started(slot.channel->started()));
-  const bool held = in_batch && in_batch->held;
-  const std::uint32_t bytes = ipc::message_bytes(static_cast<std::uint32_t>(payload.size()));
+  ipc::BlockReference block;
+  const std::span<const std::byte> payload = payload_in_record(call, block);
   ipc::LaneWriter& lane = slot.channel->requests;
-  std::byte* message = held ? lane.try_claim_held(bytes) : lane.try_claim(bytes);
+  std::byte* message = lane.try_claim(ipc::message_bytes(static_cast<std::uint32_t>(payload.size())));
   if (!message) {
     if (slot.journal.empty()) violate(index, "it has answered every request and gives none of their room back");
     return false;
   }
-  const bool revocable = in_batch ? in_batch->revocable : !slot.journal.empty();
-  const std::uint32_t rest = in_batch ? in_batch->rest : 0;
-  const bool timed = call.timed || ++slot.sampled % kSampleEvery == 0;
+  const Place place = in_batch ? *in_batch : Place{.rest = 0, .revocable = !slot.journal.empty()};
   ipc::write_request({.call_id = call.ticket,
-                      .deadline_ns = call.deadline_ns == ipc::kNever ? 0 : call.deadline_ns,
-                      .method = number,
+                      .deadline_ns = call.deadline_on_wire(),
+                      .method = slot.numbers[call.method],
                       .kind = call.kind,
-                      .flags = static_cast<std::uint8_t>((timed ? ipc::kRequestTimed : 0) |
-                                                         (revocable ? ipc::kRequestRevocable : 0) |
-                                                         (call.block ? ipc::kRequestInArena : 0) |
-                                                         (rest != 0 ? ipc::kRequestBatched : 0) |
-                                                         (call.may_wait ? ipc::kRequestMayWait : 0) |
-                                                         (call.stream ? ipc::kRequestStream : 0)),
+                      .flags = static_cast<std::uint8_t>(flags_of(slot, call) | (place.revocable ? ipc::kRequestRevocable : 0) |
+                                                         (place.rest != 0 ? ipc::kRequestBatched : 0)),
                       .payload = payload},
                      message);
-  const std::uint64_t position = held ? lane.publish_held() : lane.publish();
-  ++call.attempts;
-  call.worker = slot.worker;
-  slot.journal.push(call, position, revocable, rest);
-  call.to_sent();
-  slot.touched = true;
-  loads_[static_cast<std::size_t>(index)].last_used = ++used_;
-  counters_.in_flight_sent.add();
-  update_load(index);
+  note_sent(slot, call, lane.publish(), place);
+  settle_sent(index, 1);
   return true;
+}
+
+void DutyCycle::settle_sent(int index, std::size_t calls) {
+  slots_[static_cast<std::size_t>(index)].touched = true;
+  loads_[static_cast<std::size_t>(index)].last_used = ++used_;
+  counters_.in_flight_sent.add(calls);
+  update_load(index);
 }
 
 void DutyCycle::give_up(Call& call, Error error) {
@@ -207,7 +217,7 @@ void DutyCycle::complete(Call& call) {
     call.finish();
     outbox_.add_ready(call);
   } else {
-    wake(call, call.finish());
+    wake(call, call.finish(mover_of(call)));
   }
   release(call);
 }
@@ -227,7 +237,7 @@ void DutyCycle::wake(Call& call, Call::Sleeper sleeper) {
 
 void DutyCycle::release(Call& call) {
   if (call.asynchronous) forget_deadline(call);
-  call.drop_reference();
+  call.drop_dispatchers_reference(mover_of(call));
 }
 
 void DutyCycle::ring_workers() {

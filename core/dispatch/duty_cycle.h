@@ -6,6 +6,7 @@
 // outcome, by Call::claim(). (3) What comes from a worker's pages is copied, checked and only then used.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -28,6 +29,7 @@
 #include "core/observe/call_events.h"
 #include "core/observe/counters.h"
 #include "ipc/channel.h"
+#include "ipc/packed.h"
 
 namespace samovar::core {
 
@@ -120,6 +122,9 @@ class DutyCycle {
     return queue_.has_arrivals();
   }
 
+  // How many calls `method` takes at once. Threads: any.
+  std::uint32_t calls_at_once(std::uint32_t method) const { return methods_.now().has_batches() ? std::max(rule_of(method).max, 1u) : 1; }
+
   // Only sends what lies in the queue; for submit(), which leaves the responses' cache lines alone.
   std::size_t send_pending();
 
@@ -127,11 +132,14 @@ class DutyCycle {
   // lane where none waits before it and a worker has room.
   void enter(Call& call);
 
-  // The holder is about to enter several calls, this one among them, and holds the token until stop_gathering(): a batch of its method waits
-  // for them. How many calls its method takes at once.
-  std::uint32_t gather(const Call& call) {
-    const std::uint32_t max = methods_.now().has_batches() ? rule_of(call.method).max : 1;
-    batching_.gather(max > 1 ? call.method : Batching::kNoMethod);
+  // The holder waits for calls with this `waiter`; null: for none. To be taken back before the token is released.
+  void set_waiter(const void* waiter) { waiter_ = waiter; }
+
+  // The holder is about to enter several calls of `method`, and holds the token until stop_gathering(): a batch waits for them. How many
+  // calls the method takes at once.
+  std::uint32_t gather(std::uint32_t method) {
+    const std::uint32_t max = calls_at_once(method);
+    batching_.gather(max > 1 ? method : Batching::kNoMethod);
     return max;
   }
   void stop_gathering() { batching_.gather(Batching::kNoMethod); }
@@ -208,6 +216,8 @@ class DutyCycle {
 
   std::size_t take_responses(int index);
   bool take_response(int index, Slot& slot);  // false: the worker broke the protocol
+  bool take_packed(int index, Slot& slot);    // likewise
+  void resolve(int index, Slot& slot, Journal::Entry& entry, ipc::Response& response, bool claimed);
   static Journal::Entry* find_begun(Slot& slot, std::uint64_t call_id);
   bool take_question(int index, Slot& slot, Journal::Entry* entry);  // likewise
   bool take_chunk(int index, Slot& slot, Journal::Entry* entry);  // likewise
@@ -219,19 +229,25 @@ class DutyCycle {
   void settle_blocks(Slot& slot, Call& call, const ipc::Response& response, bool claimed);
   void take_releases(int index, Slot& slot);
   void settle(const Slot& slot, Call& call, const ipc::Response& response);  // requires: claimed
-  // A call's place in its batch: how many follow, whether others lay before the first, and whether the worker is not to see it yet.
+  // A call's place in its batch: how many follow, and whether others lay before the first.
   struct Place {
     std::uint32_t rest;
     bool revocable;
-    bool held;
   };
   bool send(int index, Call& call, const Place* in_batch = nullptr);  // requires: claimed; false: the lane is full
+  bool knows(const Slot& slot, Call& call);  // requires: claimed; false: the worker lacks its method, and it has been given up
+  static std::span<const std::byte> payload_in_record(Call& call, ipc::BlockReference& block);
+  std::uint8_t flags_of(Slot& slot, const Call& call);
+  void note_sent(Slot& slot, Call& call, std::uint64_t lane_position, const Place& place);
+  void settle_sent(int index, std::size_t calls);  // after their note_sent()
 
   // Batches, in batches.cc.
   BatchRule rule_of(std::uint32_t method) const;
   bool keep_for_batch(Call& call);  // false: its method takes one at a time
   Call* ready_batch();
   std::optional<std::size_t> send_batch(int index, std::uint32_t method);
+  void collect_batch(Slot& slot, std::uint32_t method);
+  std::size_t send_packed(int index, std::span<Call* const> calls, Place& place);
   void tell_batch_waiting();
 
   // Calls that wait, in the pending list or in a batch. leave() takes one out; wait_again() puts one back that had left.
@@ -266,6 +282,9 @@ class DutyCycle {
   void complete(Call& call);              // requires: claimed, outcome written
   void wake(Call& call, Call::Sleeper sleeper);
   void release(Call& call);               // drops the dispatcher's reference
+  Call::By mover_of(const Call& call) const {
+    return waiter_ != nullptr && call.waiter.load(std::memory_order_relaxed) == waiter_ ? Call::By::waiter : Call::By::anyone;
+  }
   void drop_done(Call& call);                       // from the queue
   void tell_if_unanswered(Journal::Entry& entry);   // requires: its call has begun, and has its outcome
   void watch_deadline(Call& call);
@@ -281,6 +300,7 @@ class DutyCycle {
   PendingQueue& queue_;
   Batching batching_;
   std::vector<Call*> batch_;  // that is being sent
+  ipc::PackedRequests packed_;  // of it
   Breakers& breakers_;
   CallEvents& call_events_;
   Counters& counters_;
@@ -293,6 +313,7 @@ class DutyCycle {
   std::size_t slots_used_ = 0;      // one behind the last that has a worker: no turn looks further
   std::uint32_t busy_ = 0;          // slots with something in their lane
   std::uint64_t used_ = 0;          // counts sends, for "most recently used"
+  const void* waiter_ = nullptr;
   bool asleep_ = false;
   const bool follows_load_;         // the supervisor wants to know when calls wait
   bool tells_waiting_;

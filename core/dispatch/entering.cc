@@ -29,7 +29,7 @@ Result<std::uint32_t> Dispatcher::find(std::string_view method) const {
   return tl::unexpected(unknown_method(method, methods_.now().nearest(method), options_.module));
 }
 
-Result<Call*> Dispatcher::prepare(std::uint32_t method, const Payload& payload, const CallOptions& options) {
+Result<Call*> Dispatcher::prepare(std::uint32_t method, const Payload& payload, const CallOptions& options, Batch* batch) {
   if (!payload.error().empty()) {
     counters_.rejected.add();
     Error error = make_error(Category::request, Code::invalid_payload, payload.error());
@@ -47,7 +47,7 @@ Result<Call*> Dispatcher::prepare(std::uint32_t method, const Payload& payload, 
     }
     if (admitted) probe = *admitted;
   }
-  Call* call = calls_->acquire();
+  Call* call = batch ? acquire(*batch) : calls_->acquire();
   if (!call) {
     Error error = no_calls();
     error.context.method = methods_.now().name(method);
@@ -56,6 +56,7 @@ Result<Call*> Dispatcher::prepare(std::uint32_t method, const Payload& payload, 
     return tl::unexpected(std::move(error));
   }
   call->owner = this;
+  call->waiter.store(batch && !options.stop.stop_possible() ? batch : nullptr, std::memory_order_relaxed);
   call->method = method;
   call->probe = probe;
   call->alone = alone;
@@ -120,6 +121,7 @@ Error Dispatcher::why_barred() {
 
 bool Dispatcher::enter_directly(Call& call) {
   if (call.alone || options_.dispatcher == samovar::Dispatcher::pinned || !token_.try_acquire()) return false;
+  duty_.set_waiter(call.waiter.load(std::memory_order_relaxed));
   duty_.enter(call);
   return true;
 }
@@ -164,12 +166,14 @@ Result<Reply> Dispatcher::call(std::uint32_t method, const Payload& payload, con
     enqueue(call);
     wait(call, Holding::no);
     call.on_stop.reset();
-  } else if (enter_directly(call)) {
-    wait(call, Holding::yes);
   } else {
-    call.to_queued();
-    enqueue(call);
-    wait(call, Holding::no);
+    call.waiter.store(&call, std::memory_order_relaxed);
+    const bool entered = enter_directly(call);
+    if (!entered) {
+      call.to_queued();
+      enqueue(call);
+    }
+    wait(call, entered ? Holding::yes : Holding::no);
   }
   return call.take_outcome();
 }

@@ -8,7 +8,9 @@
 // admission. Calls requeued from a dead worker come on top: they were admitted before.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 
 #include <concurrentqueue/concurrentqueue.h>
@@ -34,6 +36,20 @@ class PendingQueue {
     } while (!admitted_.compare_exchange_weak(word, word + 1, std::memory_order_relaxed));
     ticket = word + 1;
     return Admission::admitted;
+  }
+
+  // The same for up to `calls` at once, whose tickets are `first` and those that follow it. How many; 0: admit() says why.
+  std::uint32_t admit_several(std::uint64_t& first, std::uint32_t calls) {
+    std::uint64_t word = admitted_.load(std::memory_order_relaxed);
+    std::int64_t admitted;
+    do {
+      if ((word & (kClosed | kBarred)) != 0) [[unlikely]] return 0;
+      const auto waiting = static_cast<std::int64_t>(word - left_.load(std::memory_order_relaxed));  // signed: as above
+      admitted = std::min<std::int64_t>(calls, std::int64_t{limit_} - waiting);
+      if (admitted <= 0) return 0;
+    } while (!admitted_.compare_exchange_weak(word, word + static_cast<std::uint64_t>(admitted), std::memory_order_relaxed));
+    first = word + 1;
+    return static_cast<std::uint32_t>(admitted);
   }
 
   // The same for a call that will not follow, because it is run elsewhere: it takes no place, and no bar keeps it.
@@ -96,7 +112,7 @@ class PendingQueue {
   // The same for a call that waits in a list of the caller's: it counts here, and leaves by let_go().
   void keep() { ++listed_; }
   void keep_again() { left_.store(left_.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed); }
-  void let_go() { left_.store(left_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed); }
+  void let_go(std::size_t calls = 1) { left_.store(left_.load(std::memory_order_relaxed) + calls, std::memory_order_relaxed); }
 
   // Whether admitted calls have not reached the list. By the holder.
   bool has_arrivals() const { return listed_ != admitted(); }

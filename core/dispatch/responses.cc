@@ -39,6 +39,7 @@ bool DutyCycle::take_response(int index, Slot& slot) {
   // Answers come in the order of the requests, but from an event loop. Where the copy turns out to be another call's, accept() says so.
   const ipc::ResponseHint hint = lane.size() < ipc::kEnvelopeBytes ? ipc::ResponseHint{} : ipc::hint_of_response(lane.message());
   if (!ipc::is_final(hint.status)) [[unlikely]] {
+    if (hint.status == ipc::Status::packed) return take_packed(index, slot);
     Journal::Entry* const entry = find_begun(slot, hint.call_id);
     return hint.status == ipc::Status::question ? take_question(index, slot, entry) : take_chunk(index, slot, entry);
   }
@@ -48,8 +49,7 @@ bool DutyCycle::take_response(int index, Slot& slot) {
     return false;
   }
   Journal::Entry& entry = *answered;
-  if (entry.batch_rest != 0 && (entry.batch_rest + 1) % ipc::kRecordsAtOnce == 0) lane.prefetch_behind(ipc::kRecordsAtOnce - 1);
-  const bool claimed = entry.call && entry.call->claim();
+  const bool claimed = entry.call && entry.call->claim(mover_of(*entry.call));
   if (!claimed) scratch_.resize(lane.size());
   std::byte* copy = claimed ? entry.call->reply_buffer.reserve(lane.size()) : scratch_.data();
   std::memcpy(copy, lane.message(), lane.size());
@@ -61,6 +61,43 @@ bool DutyCycle::take_response(int index, Slot& slot) {
     return false;
   }
   lane.pop();
+  resolve(index, slot, entry, response, claimed);
+  return true;
+}
+
+// The answers of a batch, or of a part of it, in the order of its calls.
+bool DutyCycle::take_packed(int index, Slot& slot) {
+  ipc::LaneReader& lane = slot.channel->responses;
+  scratch_.resize(lane.size());
+  std::memcpy(scratch_.data(), lane.message(), lane.size());
+  ipc::Response record;
+  const bool is_one = ipc::read_response({scratch_.data(), scratch_.size()}, record) && record.status == ipc::Status::packed && record.flags == 0;
+  if (!is_one || slot.concurrency != 1) {
+    violate(index, "it sent what is no response");
+    return false;
+  }
+  lane.pop();
+  for (std::span<const std::byte> items = record.payload; !items.empty();) {
+    const std::optional<ipc::PackedResponse> item = ipc::take_item(items);
+    if (!item || slot.journal.empty() || static_cast<std::uint32_t>(slot.journal.front().call_id) != item->call_id_low) {
+      violate(index, item ? "it answered a call that it was not asked" : "it sent what is no response");
+      return false;
+    }
+    Journal::Entry& entry = slot.journal.front();
+    ipc::Response response{.call_id = entry.call_id, .service_ns = record.service_ns, .kind = item->kind, .payload = item->payload};
+    const bool claimed = entry.call && entry.call->claim(mover_of(*entry.call));
+    if (claimed) {
+      std::byte* const copy = entry.call->reply_buffer.reserve(ipc::whole_words(item->payload.size()));
+      ipc::copy_words(copy, item->payload);
+      response.payload = {copy, item->payload.size()};
+    }
+    resolve(index, slot, entry, response, claimed);
+  }
+  return true;
+}
+
+// What follows from the final response of `entry`, which accept() has found nothing wrong with.
+void DutyCycle::resolve(int index, Slot& slot, Journal::Entry& entry, ipc::Response& response, bool claimed) {
   counters_.in_flight_ended.add();
   if (response.service_ns > 0 && response.service_ns < static_cast<std::uint64_t>(ipc::kNever)) {
     const auto service_ns = std::max<std::int64_t>(1, static_cast<std::int64_t>(response.service_ns));
@@ -80,7 +117,6 @@ bool DutyCycle::take_response(int index, Slot& slot) {
   }
   slot.journal.resolve(entry);
   if (slot.stuck) [[unlikely]] set_stuck(static_cast<std::size_t>(index), false);
-  return true;
 }
 
 // What of several calls at once a response answers, by what it says itself. Null: none that can have an answer.
@@ -190,7 +226,8 @@ void DutyCycle::settle(const Slot& slot, Call& call, const ipc::Response& respon
       counters_.taken_back.add();
       break;
     case ipc::Status::chunk:
-    case ipc::Status::question: break;  // accept() lets none through
+    case ipc::Status::question:
+    case ipc::Status::packed: break;  // accept() lets none through
   }
 }
 

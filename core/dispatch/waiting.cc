@@ -45,6 +45,7 @@ void Dispatcher::wait(Call& call, Holding token, Until until) {
 }
 
 bool Dispatcher::work_until_done(Call& call, Until until) {
+  duty_.set_waiter(call.waiter.load(std::memory_order_relaxed));
   if (duty_.announced_asleep() && !waiters_.has_sentinel() && !armed_.load(std::memory_order_relaxed)) {
     duty_.announce_asleep(false);
   }

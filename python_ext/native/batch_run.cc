@@ -27,27 +27,33 @@ void BatchRun::begin(const Method& method) {
   words_.clear();
   deadline_ns_ = 0;
   timed_ = false;
-  response_bytes_ = 0;
   look_at_clock();
   arguments_ = Ref::steal(PyList_New(0));
   if (!arguments_) PyErr_Clear();  // no memory: the calls are told as they join
 }
 
-void BatchRun::add(const ipc::Request& request) {
-  const bool is_followed = (request.flags & ipc::kRequestBatched) != 0;
-  if (is_followed && size_ % ipc::kRecordsAtOnce == 0) end_.prefetch_requests(ipc::kRecordsAtOnce - 1);
-  const std::uint32_t advance = ipc::record_advance(ipc::message_bytes(static_cast<std::uint32_t>(request.payload.size())));
-  end_.prefetch_responses(advance, response_bytes_);
-  response_bytes_ += advance;
+bool BatchRun::add(const ipc::Request& record) {
+  if ((record.flags & ipc::kRequestPacked) == 0) {
+    const std::atomic<std::uint64_t>* word = end_.current_word();
+    const bool is_wanted = end_.start(record);
+    add_one(record, word, is_wanted);
+  } else {
+    if (!ipc::unpack(record, packed_)) return false;
+    end_.start_packed(record, static_cast<std::uint32_t>(packed_.size()));
+    for (const ipc::PackedRequest& one : packed_) add_one(one.request, one.word, !one.revoked());
+  }
+  end_.pass();
+  return true;
+}
+
+// `word`: where the host may revoke it.
+void BatchRun::add_one(const ipc::Request& request, const std::atomic<std::uint64_t>* word, bool is_wanted) {
   if (size_ == items_.size()) items_.push_back(&made_.emplace_back(views_));
   Item& item = *items_[size_++];
   item.call.begin(request);
   item.call.method = method_;
   item.call.passed = true;
   const bool expired = request.deadline_ns != 0 && coarse_now_ns_ + ipc::kCoarseLagNs >= request.deadline_ns && ipc::has_passed(request.deadline_ns);
-  const std::atomic<std::uint64_t>* word = end_.current_word();
-  const bool is_wanted = end_.start(request);
-  end_.pass();
   item.status = expired ? ipc::Status::expired : is_wanted ? ipc::Status::ok : ipc::Status::skipped;
   if (item.status != ipc::Status::ok) return;
   const Ref argument = argument_of(item);
@@ -86,10 +92,8 @@ void BatchRun::run() {
     }
   }
   arguments_.reset();  // what is viewed on from here on has been kept
-  auto rest = static_cast<std::uint32_t>(size_);
   for (Item* item : items()) {
-    item->call.batch_rest = --rest;
-    item->call.in_batch = rest == 0 ? RunningCall::InBatch::last : RunningCall::InBatch::followed;
+    item->call.in_batch = item == items().back() ? RunningCall::InBatch::last : RunningCall::InBatch::followed;
     if (failure && item->status == ipc::Status::ok && !item->error) {
       responder_.fail(item->call, *failure);
     } else {
@@ -148,6 +152,7 @@ void BatchRun::answer(Item& item) {
   if (item.status != ipc::Status::ok) return responder_.respond(call, {.call_id = call.request.call_id, .status = item.status});
   Ref outcome = item.error ? std::move(item.error) : std::move(item.result);
   if (!PyExceptionInstance_Check(outcome.get())) return responder_.answer(call, std::move(outcome));
+  responder_.send_packed();  // the others do not wait for what its words take
   PyErr_SetObject(PyExceptionInstance_Class(outcome.get()), outcome.get());
   outcome.reset();  // its traceback may view the argument
   responder_.fail_with_exception(call, call.failure_code);

@@ -18,6 +18,7 @@
 
 #include "ipc/channel.h"
 #include "ipc/clock.h"
+#include "ipc/packed.h"
 #include "python_ext/native/arguments.h"
 #include "python_ext/native/context.h"
 #include "python_ext/native/method.h"
@@ -48,8 +49,9 @@ class BatchRun {
   // Somebody has waited for the next request: time has passed.
   void look_at_clock() { coarse_now_ns_ = ipc::coarse_now_ns(); }
 
-  // The request that peek() has found joins it, and peek() finds the next.
-  void add(const ipc::Request& request);
+  // The request that peek() has found joins it, or those that are packed in it, and peek() finds the next. False: the host has published
+  // what is no request.
+  bool add(const ipc::Request& record);
 
   // Calls the handler and answers every call. Requires: add().
   void run();
@@ -66,6 +68,7 @@ class BatchRun {
   };
 
   std::span<Item* const> items() const { return {items_.data(), size_}; }
+  void add_one(const ipc::Request& request, const std::atomic<std::uint64_t>* word, bool is_wanted);
   Ref argument_of(Item& item);
   Ref call_handler();
   bool give_results(Ref results);
@@ -86,13 +89,13 @@ class BatchRun {
   std::vector<const std::atomic<std::uint64_t>*> words_;  // of their records
   std::int64_t deadline_ns_ = 0;  // the earliest of theirs; 0: none
   std::int64_t coarse_now_ns_ = 0;
-  std::uint64_t response_bytes_ = 0;  // of the lane, that answers like their requests would take
   bool timed_ = false;            // the host wants to know how long the handler takes
 
   // Reused from batch to batch.
   std::vector<Item*> items_;
   std::size_t size_ = 0;
   std::deque<Item> made_;
+  std::vector<ipc::PackedRequest> packed_;
 };
 
 }  // namespace samovar::python

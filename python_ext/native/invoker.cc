@@ -24,8 +24,9 @@ bool Invoker::refuse(RunningCall& call) {
   const std::string name = '"' + call.method->described.name + '"';
   responder_.fail(call, {ipc::FailureCode::argument,
                          "TypeError",
-                         call.method->described.stream ? name + " is a stream: use Pool::stream or Pool::submit_stream"
-                                                       : name + " is not a stream: use Pool::call or Pool::submit",
+                         call.method->described.stream                      ? name + " is a stream: use Pool::stream or Pool::submit_stream"
+                         : (call.request.flags & ipc::kRequestStream) != 0 ? name + " is not a stream: use Pool::call or Pool::submit"
+                                                                           : name + " takes one call at a time",
                          {}});
   return false;
 }

@@ -46,8 +46,8 @@ class Invoker {
     const std::size_t index = request.method - 1u;  // of a ping: none
     if (expired || !wanted || index >= methods_.size()) [[unlikely]] return answer_itself(call, expired, wanted);
     call.method = &methods_[index];
-    const bool as_stream = (request.flags & ipc::kRequestStream) != 0;
-    if (call.method->described.stream != as_stream) [[unlikely]] return refuse(call);
+    const int expected = call.method->described.stream ? ipc::kRequestStream : 0;
+    if ((request.flags & (ipc::kRequestStream | ipc::kRequestPacked)) != expected) [[unlikely]] return refuse(call);
     return true;
   }
 

@@ -27,9 +27,13 @@ void Responder::answer(RunningCall& call, Ref result) {
     if (call.argument.shown() || size > end_.payload_bytes_max()) [[unlikely]] {
       return answer_large(call, std::move(result), encoded);
     }
-    const bool among_others = call.in_batch == RunningCall::InBatch::followed;
-    const auto bytes = static_cast<std::uint32_t>(size);
-    if (std::byte* out = among_others ? end_.try_claim_among_others(bytes) : end_.try_claim(bytes)) [[likely]] {
+    const bool may_pack = call.in_batch != RunningCall::InBatch::no && packed_.may_take(size);
+    if (may_pack && packed_.has_room_for(size)) return pack(call, encoded);
+    if (!packed_.empty()) [[unlikely]] {
+      if (!send_packed()) return;
+      continue;  // the GIL may have been released: as below
+    }
+    if (std::byte* out = end_.try_claim(static_cast<std::uint32_t>(size))) [[likely]] {
       ipc::write_response(
           {.call_id = call.request.call_id, .service_ns = call.service_ns, .kind = encoded.kind, .payload = encoded.bytes}, out);
       return finish(call);
@@ -220,6 +224,7 @@ std::byte* Responder::claim(std::uint32_t payload_bytes) {
 
 void Responder::respond(RunningCall& call, ipc::Response response) {
   encoder_.release();
+  if (!packed_.empty() && !send_packed()) return;
   if (call.argument.shown() && call.argument.hide(tensors_.numpy)) response.flags |= ipc::kResponseArgumentEscaped;
   std::byte* out = claim(static_cast<std::uint32_t>(response.payload.size()));
   if (out == nullptr) return;
@@ -229,9 +234,27 @@ void Responder::respond(RunningCall& call, ipc::Response response) {
 
 void Responder::finish(const RunningCall& call) {
   if (!call.passed) return end_.finish();
-  if (call.in_batch == RunningCall::InBatch::followed) return end_.publish_among_others(call.batch_rest);
   if (call.in_batch == RunningCall::InBatch::last) end_.give_back();
   end_.publish();
+}
+
+// GIL: held; released while the lane is full, but not before `encoded` has been copied.
+void Responder::pack(const RunningCall& call, const Encoded& encoded) {
+  packed_.add(call.request.call_id, call.service_ns, encoded.kind, encoded.bytes);
+  const bool last = call.in_batch == RunningCall::InBatch::last;
+  if (last) end_.give_back();
+  if (last || packed_.full()) send_packed();
+}
+
+bool Responder::send_packed() {
+  const ipc::Response record = packed_.record();
+  std::byte* out = claim(static_cast<std::uint32_t>(record.payload.size()));
+  if (out != nullptr) {
+    ipc::write_response(record, out);
+    end_.publish();
+  }
+  packed_.clear();
+  return out != nullptr;
 }
 
 // GIL: held; released while the lane is full.

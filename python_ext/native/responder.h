@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "ipc/channel.h"
+#include "ipc/packed.h"
 #include "python_ext/native/errors.h"
 #include "python_ext/native/ref.h"
 #include "python_ext/native/results.h"
@@ -28,7 +29,7 @@ class Responder {
  public:
   // Requires: `end` and `tensors` outlive this. `describe`: see take_exception().
   Responder(ipc::WorkerEnd& end, PyObject* describe, Tensors& tensors)
-      : end_(end), describe_(Ref::borrow(describe)), tensors_(tensors), encoder_(tensors, end.payload_bytes_max()) {}
+      : end_(end), describe_(Ref::borrow(describe)), tensors_(tensors), encoder_(tensors, end.payload_bytes_max()), packed_(end.payload_bytes_max()) {}
 
   // With its result. GIL: held; released while lane or arena is full.
   void answer(RunningCall& call, Ref result);
@@ -54,6 +55,10 @@ class Responder {
   // call.argument views the argument.
   void respond(RunningCall& call, ipc::Response response);
 
+  // Small answers to calls of a batch wait for those that follow, at most until the batch's last one. This sends them now. False: the
+  // host wants the worker to end. GIL: held; released while the lane is full.
+  bool send_packed();
+
  private:
   // Where a result that does not fit into a record is to lie.
   enum class Room { found, none, look_again, ending };
@@ -67,6 +72,7 @@ class Responder {
   static ipc::FailureCode code_of_encoding();
   void fail_to_encode(RunningCall& call);
   std::byte* claim(std::uint32_t payload_bytes);
+  void pack(const RunningCall& call, const Encoded& encoded);
   void finish(const RunningCall& call);
 
   ipc::WorkerEnd& end_;
@@ -74,6 +80,7 @@ class Responder {
   Tensors& tensors_;
   ResultEncoder encoder_;
   std::vector<std::byte> private_result_;  // reused from call to call
+  ipc::PackedResponses packed_;            // of a batch, not yet sent
   Failure no_room_;  // why find_room() has found none
 };
 

@@ -42,7 +42,6 @@ struct RunningCall {
   bool passed = false;           // WorkerEnd::pass() has moved on behind its request
   std::array<std::byte, ipc::kBlockReferenceBytes> reference{};
   enum class InBatch : std::uint8_t { no, followed, last } in_batch = InBatch::no;  // the last one's answer gives all records back
-  std::uint32_t batch_rest = 0;  // how many of its batch are answered after it
 };
 
 }  // namespace samovar::python

@@ -33,8 +33,7 @@ LoopEnd WorkerLoop::run() {
     ipc::Request request;
     switch (end_.peek(request)) {
       case ipc::Peek::record:
-        serve(request);
-        if (notes_.broken()) return LoopEnd::broken;
+        if (!serve(request) || notes_.broken()) return LoopEnd::broken;
         if (!alone()) yield_to_others();
         break;
       case ipc::Peek::empty:
@@ -81,33 +80,40 @@ void WorkerLoop::yield_to_others() {
 }
 
 // GIL: held.
-void WorkerLoop::serve(const ipc::Request& request) {
+bool WorkerLoop::serve(const ipc::Request& request) {
   if (invoker_.has_batches()) {
     const Method* method = invoker_.method_of(request);
     if (method != nullptr && method->takes_batches()) return serve_batch(request, *method);
   }
-  if (!invoker_.begin(running_, request)) return;
+  if (!invoker_.begin(running_, request)) return true;
   Ref result = invoker_.call(running_, contexts_, end_.current_word(), asker_);
   if (is_forked_child()) [[unlikely]] end_forked_child();
-  if (running_.method->described.stream && result) return streamer_.run(running_, std::move(result));
+  if (running_.method->described.stream && result) {
+    streamer_.run(running_, std::move(result));
+    return true;
+  }
   if (running_.method->wants_ctx) contexts_.close();
-  if (!result) return responder_.fail_with_exception(running_, running_.failure_code);
-  responder_.answer(running_, std::move(result));
+  if (!result) {
+    responder_.fail_with_exception(running_, running_.failure_code);
+  } else {
+    responder_.answer(running_, std::move(result));
+  }
+  return true;
 }
 
 // GIL: held; released while the host has not sent all of the batch.
-void WorkerLoop::serve_batch(const ipc::Request& first, const Method& method) {
+bool WorkerLoop::serve_batch(const ipc::Request& first, const Method& method) {
   batch_.begin(method);
-  batch_.add(first);
+  if (!batch_.add(first)) return false;
   ipc::Request request = first;
   while ((request.flags & ipc::kRequestBatched) != 0) {
     const bool waits = !end_.has_request();
-    if (!await_next(request)) return;  // the process ends: run() sees why
+    if (!await_next(request)) return true;  // the process ends: run() sees why
     if (waits) batch_.look_at_clock();
-    if (request.method != first.method) break;
-    batch_.add(request);
+    if (request.method != first.method || !batch_.add(request)) return false;
   }
   batch_.run();
+  return true;
 }
 
 // The next request, which has been announced. False: the host wants the worker to end, or has published what is no request.

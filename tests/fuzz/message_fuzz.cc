@@ -13,6 +13,7 @@
 #include "core/values/value_codec.h"
 #include "ipc/layout.h"
 #include "ipc/message.h"
+#include "ipc/packed.h"
 #include "tests/fuzz/target.h"
 #include "tests/fuzz/value_seeds.h"
 
@@ -74,6 +75,15 @@ std::vector<Input> seeds() {
                                         .flags = ipc::kRequestTimed,
                                         .payload = std::as_bytes(std::span(arguments))},
                            ipc::write_request));
+  ipc::PackedRequests requests(4096);
+  ipc::PackedResponses responses(4096);
+  for (std::uint64_t id : {4, 5, 9}) {
+    const auto payload = std::as_bytes(std::span(arguments));
+    requests.add({.call_id = id, .deadline_ns = static_cast<std::int64_t>(id / 2), .method = 3, .kind = ipc::Kind::arguments, .payload = payload});
+    responses.add(id, 1, ipc::Kind::value, payload);
+  }
+  inputs.push_back(written(requests.record(ipc::kRequestRevocable), ipc::write_request));
+  inputs.push_back(written(responses.record(), ipc::write_response));
   inputs.push_back(written(ipc::Note{.call_id = 1,
                                      .number = 2,
                                      .kind = ipc::Kind::value,
@@ -103,6 +113,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     fuzz::expect_within(message, response.payload);
     // Once where it lies, for its alignment, and once as a copy of its size, for its end.
     const std::vector<std::byte> copy(response.payload.begin(), response.payload.end());
+    if (response.status == ipc::Status::packed) {
+      std::span<const std::byte> rest = copy;
+      while (const auto item = ipc::take_item(rest)) {
+        fuzz::expect_within(copy, item->payload);
+        std::byte words[ipc::kPackedPayloadMax];
+        ipc::copy_words(words, item->payload);
+      }
+    }
     if (response.status == ipc::Status::failed) {
       const Error error = core::method_failed("method", response.payload);
       expect(!error.message.empty(), "a failure has a message");
@@ -121,6 +139,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     flatbuffers::Verifier verifier(data, size);
     expect(wire::VerifyRequestBuffer(verifier), "a request that is believed verifies");
     fuzz::expect_within(message, request.payload);
+    std::vector<ipc::PackedRequest> packed;
+    if ((request.flags & ipc::kRequestPacked) != 0 && ipc::unpack(request, packed)) {
+      expect(!packed.empty(), "a packed record has requests");
+      for (const ipc::PackedRequest& one : packed) {
+        fuzz::expect_within(request.payload, one.request.payload);
+        expect(one.request.method == request.method && static_cast<std::uint8_t>(one.request.kind) <= ipc::kKindMax, "each is one");
+        (void)one.revoked();
+      }
+    }
   }
 
   ipc::Note note;

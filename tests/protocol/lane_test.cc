@@ -86,42 +86,6 @@ TEST(Lane, a_claim_is_invisible_until_it_is_published) {
   EXPECT_TRUE(ring.reader.has_record());
 }
 
-// Small ones wait in the writer's memory, large ones in the lane; both ways and around the end.
-TEST(Lane, what_is_held_back_hides_those_behind_it_until_it_is_shown) {
-  for (const std::uint32_t size : {40u, 100u, 192u, 200u}) {
-    Ring ring(4096);
-    for (int round = 0; round < 60; ++round) {
-      std::byte* out = ring.writer.try_claim_held(size);
-      ASSERT_NE(out, nullptr);
-      std::memset(out, round, size);
-      ring.writer.publish_held();
-      ASSERT_TRUE(ring.push(48, 0xee));
-      ASSERT_EQ(ring.reader.peek(), Peek::empty) << size << " in round " << round;
-      ring.writer.show();
-      ring.writer.show();  // nothing is held back any more
-      ASSERT_EQ(ring.reader.peek(), Peek::record);
-      ASSERT_EQ(ring.reader.size(), size);
-      for (std::uint32_t i = 0; i < size; ++i) ASSERT_EQ(ring.reader.message()[i], std::byte(round)) << size << " in round " << round;
-      ring.reader.prefetch_behind(3);
-      ASSERT_EQ(ring.pop(), Peek::record);
-      ASSERT_EQ(ring.reader.peek(), Peek::record);
-      ASSERT_EQ(ring.reader.message()[0], std::byte{0xee});
-      ASSERT_EQ(ring.pop(), Peek::record);
-      ASSERT_EQ(ring.pop(), Peek::empty);
-    }
-  }
-}
-
-TEST(Lane, a_held_claim_that_is_not_published_is_forgotten) {
-  Ring ring(4096);
-  ASSERT_NE(ring.writer.try_claim_held(48), nullptr);
-  ASSERT_TRUE(ring.push(40, 7));
-  ring.writer.show();
-  ASSERT_EQ(ring.reader.peek(), Peek::record);
-  EXPECT_EQ(ring.reader.size(), 40u);
-  EXPECT_EQ(ring.reader.message()[0], std::byte{7});
-}
-
 TEST(Lane, the_commit_word_behind_a_record_is_zero_whatever_lay_there) {
   Ring ring(4096);
   std::memset(ring.memory + 8, 0xff, 4096 - 8);  // everything but the first commit word is used

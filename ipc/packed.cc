@@ -1,0 +1,136 @@
+#include "ipc/packed.h"
+
+#include <cstring>
+
+namespace samovar::ipc {
+namespace {
+
+constexpr std::uint32_t kWordBytes = 8;
+
+// The word of a request's item; PROTOCOL.md. Its revoked bit is the commit word's.
+constexpr unsigned kKindShift = 32;
+constexpr unsigned kFlagsShift = 40;
+constexpr std::uint64_t kOwnId = std::uint64_t{1} << 48;
+constexpr std::uint64_t kOwnDeadline = std::uint64_t{1} << 49;
+constexpr std::uint64_t kRequestWordMask = kCommitSizeMask | std::uint64_t{0xff} << kKindShift | std::uint64_t{0xff} << kFlagsShift | kOwnId | kOwnDeadline | kCommitRevoked;
+
+// The word of an answer's item.
+constexpr unsigned kSizeShift = 32;
+constexpr unsigned kResponseKindShift = 56;
+constexpr std::uint64_t kSizeMask = 0xff'ffff;
+static_assert(kPackedPayloadMax <= kSizeMask);
+
+template <typename Word>
+std::byte* put(std::byte* out, Word word) {
+  static_assert(sizeof word == kWordBytes);
+  std::memcpy(out, &word, sizeof word);
+  return out + sizeof word;
+}
+
+// The payload and zeros up to a multiple of 8.
+void put_payload(std::byte* out, std::span<const std::byte> payload) {
+  const std::size_t words = payload.size() / kWordBytes * kWordBytes;
+  copy_words(out, payload.first(words));
+  if (words == payload.size()) return;
+  std::uint64_t rest = 0;
+  std::memcpy(&rest, payload.data() + words, payload.size() - words);
+  put(out + words, rest);
+}
+
+std::uint64_t take_word(std::span<const std::byte>& rest) {
+  std::uint64_t word;
+  std::memcpy(&word, rest.data(), sizeof word);
+  rest = rest.subspan(sizeof word);
+  return word;
+}
+
+}  // namespace
+
+std::optional<std::uint32_t> PackedRequests::add(const Request& request) {
+  if (count_ == 0) {
+    first_id_ = next_id_ = request.call_id;
+    deadline_ns_ = request.deadline_ns;
+    method_ = request.method;
+  }
+  const bool own_id = request.call_id != next_id_;
+  const bool own_deadline = request.deadline_ns != deadline_ns_;
+  const auto size = static_cast<std::uint32_t>(request.payload.size());
+  const std::uint32_t bytes = kWordBytes * (1 + own_id + own_deadline) + whole_words(size);
+  if (count_ == kPackedItemsMax || size_ + bytes > bytes_max_) return std::nullopt;
+  const std::uint32_t at = size_;
+  std::byte* out = put(bytes_.data() + at, std::uint64_t{size} | static_cast<std::uint64_t>(request.kind) << kKindShift |
+                                               std::uint64_t{request.flags} << kFlagsShift | (own_id ? kOwnId : 0) | (own_deadline ? kOwnDeadline : 0));
+  if (own_id) out = put(out, request.call_id);
+  if (own_deadline) out = put(out, request.deadline_ns);
+  put_payload(out, request.payload);
+  next_id_ = request.call_id + 1;
+  size_ += bytes;
+  ++count_;
+  return at;
+}
+
+Request PackedRequests::record(std::uint8_t flags) const {
+  return {.call_id = first_id_,
+          .deadline_ns = deadline_ns_,
+          .method = method_,
+          .kind = Kind::none,
+          .flags = static_cast<std::uint8_t>(flags | kRequestPacked),
+          .payload = std::span(bytes_).first(size_)};
+}
+
+bool unpack(const Request& record, std::vector<PackedRequest>& out) {
+  out.clear();
+  std::span<const std::byte> rest = record.payload;
+  if (reinterpret_cast<std::uintptr_t>(rest.data()) % kWordBytes != 0) return false;  // where no canonical record has it
+  std::uint64_t id = record.call_id;
+  while (!rest.empty()) {
+    if (rest.size() < kWordBytes) return false;
+    const auto* place = reinterpret_cast<const std::atomic<std::uint64_t>*>(rest.data());
+    const std::uint64_t word = place->load(std::memory_order_relaxed);
+    const auto size = static_cast<std::uint32_t>(word & kCommitSizeMask);
+    const auto kind = static_cast<std::uint8_t>(word >> kKindShift);
+    const std::size_t bytes = std::size_t{kWordBytes} * (1 + ((word & kOwnId) != 0) + ((word & kOwnDeadline) != 0));
+    if ((word & ~kRequestWordMask) != 0 || kind > kKindMax || size > kPackedPayloadMax || bytes + whole_words(size) > rest.size()) return false;
+    rest = rest.subspan(kWordBytes);
+    if ((word & kOwnId) != 0) id = take_word(rest);
+    const std::int64_t deadline_ns = (word & kOwnDeadline) != 0 ? static_cast<std::int64_t>(take_word(rest)) : record.deadline_ns;
+    out.push_back({.request = {.call_id = id++,
+                               .deadline_ns = deadline_ns,
+                               .method = record.method,
+                               .kind = static_cast<Kind>(kind),
+                               .flags = static_cast<std::uint8_t>(word >> kFlagsShift),
+                               .payload = rest.first(size)},
+                   .word = place});
+    rest = rest.subspan(whole_words(size));
+  }
+  return !out.empty();
+}
+
+void PackedResponses::add(std::uint64_t call_id, std::uint64_t service_ns, Kind kind, std::span<const std::byte> payload) {
+  if (count_ == 0) {
+    first_id_ = call_id;
+    service_ns_ = service_ns;
+  }
+  std::byte* out = put(bytes_.data() + size_, (call_id & 0xffff'ffff) | std::uint64_t{payload.size()} << kSizeShift |
+                                                  static_cast<std::uint64_t>(kind) << kResponseKindShift);
+  put_payload(out, payload);
+  size_ += item_bytes(payload.size());
+  ++count_;
+}
+
+Response PackedResponses::record() const {
+  return {.call_id = first_id_, .service_ns = service_ns_, .status = Status::packed, .payload = std::span(bytes_).first(size_)};
+}
+
+std::optional<PackedResponse> take_item(std::span<const std::byte>& items) {
+  if (items.size() < kWordBytes) return std::nullopt;
+  const std::uint64_t word = take_word(items);
+  const auto size = static_cast<std::uint32_t>(word >> kSizeShift & kSizeMask);
+  const auto kind = static_cast<std::uint8_t>(word >> kResponseKindShift);
+  if (kind > kKindMax || size > kPackedPayloadMax || whole_words(size) > items.size()) return std::nullopt;
+  const PackedResponse item{.call_id_low = static_cast<std::uint32_t>(word), .kind = static_cast<Kind>(kind), .payload = items.first(size)};
+  items = items.subspan(whole_words(size));
+  return item;
+}
+
+}  // namespace samovar::ipc

@@ -1,0 +1,125 @@
+// Packed: several small requests of one batch in one record, and several small answers in one; PROTOCOL.md, section 3.
+//
+// What a batch costs is cache lines moved and records written, read and verified. A record with sixteen requests of 8 bytes moves five
+// lines where sixteen records move sixteen. Each call keeps its own id, deadline, flags and revoked bit.
+//
+// Threads: any. Plain words, since each item has optional parts and no FlatBuffer is built or verified for a single one.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "ipc/message.h"
+
+namespace samovar::ipc {
+
+inline constexpr std::uint32_t kPackedPayloadMax = 1024;  // of one item
+inline constexpr std::uint32_t kPackedItemsMax = 16;      // in one record, so that its reader begins while the next is being written
+inline constexpr std::uint32_t kPackedBytesMax = 4096;    // of a record's items, where inline_bytes_max is not less
+
+// Payloads of items are filled up to these.
+constexpr std::uint32_t whole_words(std::size_t bytes) { return (static_cast<std::uint32_t>(bytes) + 7u) & ~7u; }
+
+// Items put together in memory of one's own, whose lines nobody takes away, to be copied into a lane at once.
+class PackedRequests {
+ public:
+  // Items of up to `bytes_max` together.
+  explicit PackedRequests(std::uint32_t bytes_max) : bytes_max_(bytes_max < kPackedBytesMax ? bytes_max : kPackedBytesMax) {}
+
+  // The most that a request with a payload of that size adds, and whether it may be packed at all.
+  static std::uint32_t item_bytes_max(std::size_t payload_bytes) { return 24 + whole_words(payload_bytes); }
+  bool may_take(std::size_t payload_bytes) const { return payload_bytes <= kPackedPayloadMax && item_bytes_max(payload_bytes) <= bytes_max_; }
+  std::uint32_t bytes_max() const { return bytes_max_; }
+
+  // Appends `request`. Where its word lies, in bytes() from their beginning; nothing: there is no room.
+  // Requires: may_take() its payload; that the method is the first one's.
+  std::optional<std::uint32_t> add(const Request& request);
+
+  bool empty() const { return count_ == 0; }
+  std::uint32_t count() const { return count_; }
+  void clear() { size_ = count_ = 0; }
+
+  // The record's request: `flags` besides those of the items.
+  Request record(std::uint8_t flags) const;
+
+ private:
+  const std::uint32_t bytes_max_;
+  std::uint32_t size_ = 0;
+  std::uint32_t count_ = 0;
+  std::uint64_t first_id_ = 0;
+  std::uint64_t next_id_ = 0;
+  std::int64_t deadline_ns_ = 0;
+  std::uint16_t method_ = 0;
+  alignas(8) std::array<std::byte, kPackedBytesMax> bytes_;
+};
+
+// One of them, as its reader has it. `word`: where the writer may revoke it later.
+struct PackedRequest {
+  Request request;
+  const std::atomic<std::uint64_t>* word = nullptr;
+
+  // Relaxed: ordered by the fence of started and revoked.
+  bool revoked() const { return (word->load(std::memory_order_relaxed) & kCommitRevoked) != 0; }
+};
+
+// The requests of a packed `record`. False: it is none. Payloads and words stay where the record is.
+// Requires: the record lies in the reader's own request lane, so that nothing changes but revoked bits.
+bool unpack(const Request& record, std::vector<PackedRequest>& out);
+
+// Answers, all of them with Status::ok and no flags. The rest as PackedRequests.
+class PackedResponses {
+ public:
+  explicit PackedResponses(std::uint32_t bytes_max) : bytes_max_(bytes_max < kPackedBytesMax ? bytes_max : kPackedBytesMax) {}
+
+  // Whether one with a payload of that size may be packed at all.
+  bool may_take(std::size_t payload_bytes) const { return payload_bytes <= kPackedPayloadMax && item_bytes(payload_bytes) <= bytes_max_; }
+
+  // Whether there is room for it beside the others.
+  bool has_room_for(std::size_t payload_bytes) const { return !full() && size_ + item_bytes(payload_bytes) <= bytes_max_; }
+  bool full() const { return count_ == kPackedItemsMax; }
+
+  // `service_ns` is the same for all. Requires: may_take() and has_room_for() its payload.
+  void add(std::uint64_t call_id, std::uint64_t service_ns, Kind kind, std::span<const std::byte> payload);
+
+  bool empty() const { return count_ == 0; }
+  void clear() { size_ = count_ = 0; }
+  Response record() const;
+
+ private:
+  static constexpr std::uint32_t item_bytes(std::size_t payload_bytes) { return 8 + whole_words(payload_bytes); }
+
+  const std::uint32_t bytes_max_;
+  std::uint32_t size_ = 0;
+  std::uint32_t count_ = 0;
+  std::uint64_t first_id_ = 0;
+  std::uint64_t service_ns_ = 0;
+  alignas(8) std::array<std::byte, kPackedBytesMax> bytes_;
+};
+
+// One of them: of its call's id the lower half, by which a reader sees whether it is the one that it expects.
+struct PackedResponse {
+  std::uint32_t call_id_low = 0;
+  Kind kind = Kind::none;
+  std::span<const std::byte> payload;
+};
+
+// Copies a payload of an item, with what fills it up to whole words: they are short, for which memcpy() costs more than a loop.
+inline void copy_words(std::byte* out, std::span<const std::byte> payload) {
+  for (std::size_t at = 0; at < payload.size(); at += sizeof(std::uint64_t)) {
+    std::uint64_t word;
+    std::memcpy(&word, payload.data() + at, sizeof word);
+    asm("" : "+r"(word));  // or the compiler sees a memcpy() in it
+    std::memcpy(out + at, &word, sizeof word);
+  }
+}
+
+// Takes the first of `items` off them. Nothing: what lies there is none, or `items` are empty. Requires: private memory.
+std::optional<PackedResponse> take_item(std::span<const std::byte>& items);
+
+}  // namespace samovar::ipc
