@@ -4,11 +4,14 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstring>
 #include <memory>
 #include <random>
+#include <set>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -130,6 +133,35 @@ TEST(Call, moves_through_its_phases) {
   EXPECT_FALSE(call.claim());
   EXPECT_FALSE(call.announce_sleep(Call::Sleeper::futex));
   give_back(call);
+}
+
+TEST(Call, is_moved_by_its_waiter_as_by_anyone) {
+  Pool pool(CallPool::create());
+  Call* call = pool->acquire();
+  call->to_queued(Call::By::waiter);
+  EXPECT_EQ(call->phase(), Call::queued);
+  EXPECT_TRUE(call->claim(Call::By::waiter));
+  EXPECT_EQ(call->phase(), Call::claimed);
+  call->to_sent(Call::By::waiter);
+  EXPECT_EQ(call->phase(), Call::sent);
+  EXPECT_TRUE(call->claim());  // whoever works next
+  call->to_queued();
+  EXPECT_TRUE(call->claim(Call::By::waiter));
+  EXPECT_EQ(call->finish(Call::By::waiter), Call::Sleeper::none) << "it is awake";
+  EXPECT_TRUE(call->is_done());
+  EXPECT_FALSE(call->claim(Call::By::waiter));
+  EXPECT_FALSE(call->claim());
+  int waiter;
+  call->waiter.store(&waiter);
+  call->drop_dispatchers_reference(Call::By::waiter);
+  Call* other = pool->acquire();
+  EXPECT_NE(other, call) << "its waiter still has it";
+  give_back(*other);
+  { const Result<Reply> reply = call->take_outcome(); }
+  EXPECT_EQ(call->waiter.load(), nullptr) << "nobody waits for it any more";
+  Call* again = pool->acquire();
+  EXPECT_EQ(again, call);
+  give_back(*again);
 }
 
 TEST(Call, finish_tells_how_its_waiter_sleeps) {
@@ -273,6 +305,22 @@ TEST(CallPool, gives_out_different_calls_each_on_lines_of_its_own) {
   for (Call* call : calls) give_back(*call);
 }
 
+TEST(CallPool, gives_out_several_at_once) {
+  Pool pool(CallPool::create());
+  std::set<Call*> all;
+  std::array<Call*, 10> calls;
+  while (all.size() < 130) {  // more than one chunk
+    const std::size_t count = pool->acquire(calls);
+    ASSERT_GE(count, 1u);
+    ASSERT_LE(count, calls.size());
+    for (Call* call : std::span(calls).first(count)) {
+      EXPECT_TRUE(all.insert(call).second) << "given out twice";
+      EXPECT_EQ(call->phase(), Call::claimed);
+    }
+  }
+  for (Call* call : all) give_back(*call);
+}
+
 TEST(CallPool, outlives_its_owner_while_a_reply_lives) {
   const auto make = [] {
     Pool pool(CallPool::create());
@@ -329,11 +377,13 @@ TEST(CallPool, gives_no_call_to_two_threads_at_once) {
       std::vector<Call*> held;
       for (int round = 0; round < 40'000; ++round) {
         if (held.size() < 3 && random() % 2) {
-          Call* call = pool->acquire();
-          // `ticket` is plain memory of whoever has the call: ThreadSanitizer sees a second owner, and so does this.
-          if (call->ticket != 0) twice.store(true);
-          call->ticket = static_cast<std::uint64_t>(t) + 1;
-          held.push_back(call);
+          std::array<Call*, 3> calls;
+          for (Call* call : std::span(calls).first(pool->acquire(std::span(calls).first(1 + random() % 3)))) {
+            // `ticket` is plain memory of whoever has the call: ThreadSanitizer sees a second owner, and so does this.
+            if (call->ticket != 0) twice.store(true);
+            call->ticket = static_cast<std::uint64_t>(t) + 1;
+            held.push_back(call);
+          }
         } else if (!held.empty()) {
           const std::size_t which = random() % held.size();
           Call* call = held[which];

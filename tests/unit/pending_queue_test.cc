@@ -128,6 +128,31 @@ TEST_F(Queue, limit_counts_inbox_and_list_together) {
   EXPECT_EQ(queue.admit(ticket), Admission::full);
 }
 
+TEST_F(Queue, admits_several_at_once_as_far_as_there_is_room) {
+  PendingQueue queue(5);
+  std::uint64_t ticket = 0;
+  EXPECT_EQ(queue.admit_several(ticket, 3), 3u);
+  EXPECT_EQ(ticket, 1u);
+  EXPECT_EQ(queue.size(), 3u);
+  EXPECT_EQ(queue.admit_several(ticket, 3), 2u) << "two places are left";
+  EXPECT_EQ(ticket, 4u);
+  EXPECT_EQ(queue.admit_several(ticket, 3), 0u);
+  EXPECT_EQ(queue.admit(ticket), Admission::full);
+  for (std::uint64_t i = 1; i <= 5; ++i) {
+    Call& one = call();
+    one.ticket = i;
+    queue.insert(one);
+  }
+  queue.remove(*queue.front());
+  EXPECT_EQ(queue.admit_several(ticket, 3), 1u);
+  EXPECT_EQ(ticket, 6u);
+  queue.bar();
+  EXPECT_EQ(queue.admit_several(ticket, 1), 0u);
+  queue.unbar();
+  queue.close();
+  EXPECT_EQ(queue.admit_several(ticket, 1), 0u);
+}
+
 TEST_F(Queue, a_requeued_call_takes_a_place_but_is_never_refused_one) {
   PendingQueue queue(2);
   Call& first = admitted(queue);
