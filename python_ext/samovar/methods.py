@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from samovar import durations
 from samovar.classes import Handler
+from samovar.stacking import Stacked
 
 if TYPE_CHECKING:
     from samovar._native import Schema
@@ -55,6 +56,8 @@ class Method:
     """Calls that it takes at once."""
     batch_wait_ns: int = 0
     """How long a call may wait for others to be taken with."""
+    stacks: bool = False
+    """It is called with one array for all of them."""
     tensors: Tensors = "numpy"
     """What becomes of each tensor of its arguments: see method()."""
     schema: Schema | None = None
@@ -67,6 +70,7 @@ class Batch:
 
     size_max: int = 1
     wait_ns: int = 0
+    stacks: bool = False
 
 
 ONE_AT_A_TIME = Batch()
@@ -125,6 +129,7 @@ class Registry:
             asynchronous=inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function),
             batch_max=batch.size_max,
             batch_wait_ns=batch.wait_ns,
+            stacks=batch.stacks,
             tensors=tensors,
             schema=schema,
         )
@@ -149,10 +154,12 @@ class Registry:
     @property
     def methods(self) -> list[Method]:
         """Requires, where classes are among them: the preload hooks have run."""
-        return [
-            replace(method, function=self._handlers[name].function()) if name in self._handlers else method
-            for name, method in self._methods.items()
-        ]
+        return [self._as_called(method) for method in self._methods.values()]
+
+    def _as_called(self, method: Method) -> Method:
+        handler = self._handlers.get(method.name)
+        function = handler.function() if handler is not None else method.function
+        return replace(method, function=Stacked(function, method.name) if method.stacks else function)
 
     @property
     def has_methods(self) -> bool:
@@ -169,7 +176,7 @@ def method(
     name: str | None = None,
     *,
     stream: bool = False,
-    batch: bool = False,
+    batch: bool | Literal["stack"] = False,
     max_batch: int | None = None,
     max_wait: str | float | None = None,
     tensors: Tensors = "numpy",
@@ -204,6 +211,11 @@ def method(
     a duration, or seconds as a number; 0: not at all) for others. `ctx` tells of the batch: `deadline` is the earliest,
     cancelled() is true once nobody waits for any of its calls, `call_id` that of the first.
 
+    With batch="stack" it is called with one array in place of the list, the calls' arrays copied one after the other: for
+    calls that each send float32 (224, 224), float32 (n, 224, 224). Several tensors of a call, or named ones, are stacked
+    each for itself. It returns an array with n rows, a dict of such, or a list of n results; a row without dimensions is a
+    number. Calls whose arrays differ in shape or dtype are not taken together, and one that sends no array fails alone.
+
     `tensors`: what it gets for each tensor of its arguments. "numpy": a read-only NumPy array over the same memory, or a
     samovar.Tensor where NumPy is not installed or has no such dtype. None: the samovar.Tensor. A function is called with
     that and returns what the method gets: tensors=torch.from_dlpack.
@@ -220,7 +232,7 @@ def method(
         called = name if name is not None else getattr(function, "__name__", "")
         if isinstance(function, type):
             handler = Handler(function)
-            if batch is True and not handler.takes_batches:
+            if batch and not handler.takes_batches:
                 raise TypeError(f"{function.__qualname__} takes batches by `handle_batch(self, items)`, which it lacks")
             rule = batch_rule(batch or handler.takes_batches, max_batch, max_wait)
             registry.add_class(handler, called, rule, stream=stream, tensors=tensors, schema=schema)
@@ -236,8 +248,8 @@ def method(
 
 
 def batch_rule(batch: object, max_batch: object, max_wait: str | float | None) -> Batch:
-    if not isinstance(batch, bool):
-        raise TypeError(f"batch is True or False, not {batch!r}")
+    if not isinstance(batch, bool) and batch != "stack":
+        raise TypeError(f'batch is True, False or "stack", not {batch!r}')
     if not batch:
         for option, value in (("max_batch", max_batch), ("max_wait", max_wait)):
             if value is not None:
@@ -251,7 +263,7 @@ def batch_rule(batch: object, max_batch: object, max_wait: str | float | None) -
     wait_ns = durations.nanoseconds(BATCH_WAIT_DEFAULT if max_wait is None else max_wait, "max_wait")
     if wait_ns > BATCH_WAIT_MAX_NS:
         raise ValueError(f"max_wait is at most an hour, not {max_wait!r}: a call waits so long for others")
-    return Batch(size, wait_ns)
+    return Batch(size, wait_ns, stacks=batch == "stack")
 
 
 def preload(function: F) -> F:

@@ -115,7 +115,7 @@ def test_batch_has_its_defaults(registry: methods.Registry) -> None:
     [
         ({"max_batch": 4}, "say batch=True"),
         ({"max_wait": "1ms"}, "say batch=True"),
-        ({"batch": "stack"}, "True or False"),
+        ({"batch": "list"}, 'True, False or "stack"'),
         ({"batch": True, "max_batch": 1}, "from 2 to 1024"),
         ({"batch": True, "max_batch": 1025}, "from 2 to 1024"),
         ({"batch": True, "max_batch": 2.0}, "a number of calls, not float"),
