@@ -14,12 +14,6 @@ constexpr std::uint64_t kOwnId = std::uint64_t{1} << 48;
 constexpr std::uint64_t kOwnDeadline = std::uint64_t{1} << 49;
 constexpr std::uint64_t kRequestWordMask = kCommitSizeMask | std::uint64_t{0xff} << kKindShift | std::uint64_t{0xff} << kFlagsShift | kOwnId | kOwnDeadline | kCommitRevoked;
 
-// The word of an answer's item.
-constexpr unsigned kSizeShift = 32;
-constexpr unsigned kResponseKindShift = 56;
-constexpr std::uint64_t kSizeMask = 0xff'ffff;
-static_assert(kPackedPayloadMax <= kSizeMask);
-
 template <typename Word>
 std::byte* put(std::byte* out, Word word) {
   static_assert(sizeof word == kWordBytes);
@@ -111,8 +105,8 @@ void PackedResponses::add(std::uint64_t call_id, std::uint64_t service_ns, Kind 
     first_id_ = call_id;
     service_ns_ = service_ns;
   }
-  std::byte* out = put(bytes_.data() + size_, (call_id & 0xffff'ffff) | std::uint64_t{payload.size()} << kSizeShift |
-                                                  static_cast<std::uint64_t>(kind) << kResponseKindShift);
+  std::byte* out = put(bytes_.data() + size_, (call_id & 0xffff'ffff) | std::uint64_t{payload.size()} << PackedResponse::kSizeShift |
+                                                  static_cast<std::uint64_t>(kind) << PackedResponse::kKindShift);
   put_payload(out, payload);
   size_ += item_bytes(payload.size());
   ++count_;
@@ -120,17 +114,6 @@ void PackedResponses::add(std::uint64_t call_id, std::uint64_t service_ns, Kind 
 
 Response PackedResponses::record() const {
   return {.call_id = first_id_, .service_ns = service_ns_, .status = Status::packed, .payload = std::span(bytes_).first(size_)};
-}
-
-std::optional<PackedResponse> take_item(std::span<const std::byte>& items) {
-  if (items.size() < kWordBytes) return std::nullopt;
-  const std::uint64_t word = take_word(items);
-  const auto size = static_cast<std::uint32_t>(word >> kSizeShift & kSizeMask);
-  const auto kind = static_cast<std::uint8_t>(word >> kResponseKindShift);
-  if (kind > kKindMax || size > kPackedPayloadMax || whole_words(size) > items.size()) return std::nullopt;
-  const PackedResponse item{.call_id_low = static_cast<std::uint32_t>(word), .kind = static_cast<Kind>(kind), .payload = items.first(size)};
-  items = items.subspan(whole_words(size));
-  return item;
 }
 
 }  // namespace samovar::ipc

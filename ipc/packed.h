@@ -104,10 +104,30 @@ class PackedResponses {
 
 // One of them: of its call's id the lower half, by which a reader sees whether it is the one that it expects.
 struct PackedResponse {
+  // Its word; PROTOCOL.md.
+  static constexpr unsigned kSizeShift = 32;
+  static constexpr unsigned kKindShift = 56;
+  static constexpr std::uint64_t kSizeMask = 0xff'ffff;
+  static_assert(kPackedPayloadMax <= kSizeMask);
+
   std::uint32_t call_id_low = 0;
   Kind kind = Kind::none;
   std::span<const std::byte> payload;
 };
+
+// Takes the first of `items` off them. Nothing: what lies there is none, or `items` are empty. Requires: private memory.
+// Here, for its reader to inline: what it returns would else be written in halves and read as one, which no processor does at once.
+inline std::optional<PackedResponse> take_item(std::span<const std::byte>& items) {
+  std::uint64_t word;
+  if (items.size() < sizeof word) return std::nullopt;
+  std::memcpy(&word, items.data(), sizeof word);
+  const auto size = static_cast<std::uint32_t>(word >> PackedResponse::kSizeShift & PackedResponse::kSizeMask);
+  const auto kind = static_cast<std::uint8_t>(word >> PackedResponse::kKindShift);
+  if (kind > kKindMax || size > kPackedPayloadMax || sizeof word + whole_words(size) > items.size()) return std::nullopt;
+  const PackedResponse item{.call_id_low = static_cast<std::uint32_t>(word), .kind = static_cast<Kind>(kind), .payload = items.subspan(sizeof word, size)};
+  items = items.subspan(sizeof word + whole_words(size));
+  return item;
+}
 
 // Copies a payload of an item, with what fills it up to whole words: they are short, for which memcpy() costs more than a loop.
 inline void copy_words(std::byte* out, std::span<const std::byte> payload) {
@@ -118,8 +138,5 @@ inline void copy_words(std::byte* out, std::span<const std::byte> payload) {
     std::memcpy(out + at, &word, sizeof word);
   }
 }
-
-// Takes the first of `items` off them. Nothing: what lies there is none, or `items` are empty. Requires: private memory.
-std::optional<PackedResponse> take_item(std::span<const std::byte>& items);
 
 }  // namespace samovar::ipc
