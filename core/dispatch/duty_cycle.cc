@@ -340,7 +340,6 @@ void DutyCycle::sweep() {
       if (!entry.swept) {
         entry.swept = entry.revoked = true;
         slot.channel->requests.revoke(entry.lane_position);
-        slot.touched = true;  // one that sleeps in the middle of the call is woken by the note below
         ipc::store_load_fence();  // FENCE: pairs with the one in WorkerEnd::start(), as in take_back().
       }
       if (number < slot.journal.believe_started(slot.channel->started())) tell_if_unanswered(entry);
