@@ -6,7 +6,7 @@
 //
 // A sparse memfd costs nothing until it is touched, never has to grow, and lies outside /dev/shm. Pages of a block are allocated
 // before its first use, so that no memory is an error and not a SIGBUS; freed ones go back to the kernel lazily, in chunks that
-// no block has used for two periods: steady traffic never faults.
+// no block has used for two periods: steady traffic never faults. What of a block fills huge pages lies in such, where the system has them.
 //
 // Threads: one at a time, but for allocate_pages() and punch(), which only make system calls.
 // Invariants: (1) No state of the allocator lies in the memfd. (2) Blocks begin on pages; no page belongs to two.
@@ -102,6 +102,8 @@ class Arena {
   std::uint64_t longest_free_bytes() const { return std::uint64_t{spans_.longest_free()} * kPageBytes; }
 
  private:
+  SystemResult<void> allocate_file_pages(std::uint64_t offset, std::uint64_t bytes) const;
+  void make_huge(std::uint64_t begin, std::uint64_t end) const;
   bool is_stale(std::uint64_t chunk) const { return backed_.contains(chunk) && !used_.contains(chunk) && !used_before_.contains(chunk); }
 
   Segment segment_;  // empty on memory of others

@@ -195,10 +195,11 @@ class WorkerEnd {
   void give_back() { requests_.publish_consumed(); }
   void publish();
 
-  // Spins until a request, stop, the end of the budget, or `keep_on()` says no. Whether there is something to do.
+  // Spins until a request, stop, the end of the budget, or `keep_on()` says no. Whether there is something to do. `payload_bytes`: of the
+  // last request, since the next one is probably like it.
   template <typename KeepOn>
-  bool spin(KeepOn&& keep_on) {
-    return spin_.spin([this] { return requests_.has_record(); }, keep_on) || stopping();
+  bool spin(KeepOn&& keep_on, std::uint64_t payload_bytes = 0) {
+    return spin_.spin([this] { return requests_.has_record(); }, keep_on, payload_bytes) || stopping();
   }
 
   // For an event loop, which waits for other things, too. `may_begin`: requests count, not notes and stop alone.

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <string>
 
+#include "ipc/huge_pages.h"
 #include "ipc/layout.h"
 
 #ifndef F_SEAL_FUTURE_WRITE
@@ -34,6 +35,19 @@ class Mappable {
   bip::mode_t mode_;
 };
 
+// Address space that begins where a huge page does, for whoever maps over it; null where there is none. Huge pages of the file lie at
+// multiples of their size, and are mapped as such where those of the mapping do, too.
+std::byte* reserve_for_huge_pages(std::uint64_t bytes) {
+  const std::uint64_t room = (bytes + kPageBytes - 1) / kPageBytes * kPageBytes;
+  void* reserved = mmap(nullptr, room + kHugePageBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (reserved == MAP_FAILED) return nullptr;
+  auto* const begin = static_cast<std::byte*>(reserved);
+  const std::uint64_t before = -reinterpret_cast<std::uintptr_t>(reserved) % kHugePageBytes;
+  if (before != 0) munmap(begin, before);
+  munmap(begin + before + room, kHugePageBytes - before);
+  return begin + before;
+}
+
 }  // namespace
 
 SystemResult<Segment> Segment::map(const UniqueFd& fd, std::uint64_t bytes, Access access, Populate populate, OnNode on) {
@@ -45,10 +59,12 @@ SystemResult<Segment> Segment::map(const UniqueFd& fd, std::uint64_t bytes, Acce
   }
   Segment segment;
   const bool writable = access == Access::read_write;
+  std::byte* const at = bytes >= kHugePageBytes ? reserve_for_huge_pages(bytes) : nullptr;
   try {
-    segment.region_ = bip::mapped_region(Mappable(fd.get(), writable ? bip::read_write : bip::read_only),
-                                         writable ? bip::read_write : bip::read_only, 0, bytes);
+    segment.region_ = bip::mapped_region(Mappable(fd.get(), writable ? bip::read_write : bip::read_only), writable ? bip::read_write : bip::read_only,
+                                         0, bytes, at, at != nullptr ? MAP_FIXED : bip::default_map_options);
   } catch (const bip::interprocess_exception& error) {
+    if (at != nullptr) munmap(at, bytes);
     errno = error.get_native_error();
     return system_error("mmap of a segment");
   }

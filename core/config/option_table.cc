@@ -80,7 +80,7 @@ constexpr OptionRow kOptions[] = {
     {.name = "stream_window", .member = &Options::stream_window, .min = 1, .max = kStreamWindowMax,
      .doc = "Chunks of a stream that its worker may be ahead of who takes them"},
     {.name = "spin_max", .member = &Options::spin_max, .max = kSecond,
-     .doc = "Longest spin before a wait sleeps; 0s: sleep at once"},
+     .doc = "Longest spin before a wait sleeps; beside a payload of megabytes up to 1 ms more; 0s: sleep at once"},
     {.name = "worker_memory_max", .member = &Options::worker_memory_max, .form = Form::bytes,
      .doc = "A worker's private memory (RLIMIT_DATA); more is a MemoryError in its method; 0: as the host's"},
     {.name = "worker_descriptors_max", .member = &Options::worker_descriptors_max, .max = kCountMax,

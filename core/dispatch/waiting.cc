@@ -61,7 +61,7 @@ bool Dispatcher::work_until_done(Call& call, Until until) {
     turn();
     return reached(call, until);
   };
-  return reached(call, until) || spin_.spin(done, [this] { return may_spin(); }) || reached(call, until);
+  return reached(call, until) || spin_.spin(done, [this] { return may_spin(); }, call.payload.size()) || reached(call, until);
 }
 
 bool Dispatcher::sleep_as_sentinel(Call& call) {

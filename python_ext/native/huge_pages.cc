@@ -1,7 +1,6 @@
 #include "python_ext/native/huge_pages.h"
 
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -15,17 +14,14 @@
 #include <vector>
 
 #include "ipc/clock.h"
-
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE 25
-#endif
+#include "ipc/huge_pages.h"
+#include "ipc/layout.h"
 
 namespace samovar::python {
 namespace {
 
-constexpr std::uintptr_t kHugeBytes = std::uintptr_t{2} << 20;
-constexpr std::uintptr_t kPageBytes = 4096;
-constexpr std::size_t kPages = kHugeBytes / kPageBytes;
+constexpr std::uintptr_t kHugeBytes = ipc::kHugePageBytes;
+constexpr std::size_t kPages = kHugeBytes / ipc::kPageBytes;
 constexpr std::size_t kPresentMin = kPages / 8 * 7;
 constexpr std::uintptr_t kMappingBytesMin = 2 * kHugeBytes;  // a light module has few of them, and forks in no time
 constexpr std::uintptr_t kStepBytes = 16 * kHugeBytes;  // each system call waits for all CPUs once; the time is looked at between two
@@ -36,15 +32,6 @@ struct Range {
 
   std::uintptr_t size() const { return end - begin; }
 };
-
-bool system_has_huge_pages() {
-  std::ifstream size_file("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size");
-  std::ifstream enabled_file("/sys/kernel/mm/transparent_hugepage/enabled");
-  std::uintptr_t size = 0;
-  std::string enabled;
-  return size_file >> size && size == kHugeBytes && sysconf(_SC_PAGESIZE) == static_cast<long>(kPageBytes) &&
-         std::getline(enabled_file, enabled) && enabled.find("[never]") == enabled.npos;
-}
 
 // Private memory that belongs to no file, the longest mapping first.
 std::vector<Range> anonymous_mappings() {
@@ -91,7 +78,7 @@ std::uint64_t collapse_until(std::int64_t deadline_ns) {
     std::uintptr_t from = (mapping.begin + kHugeBytes - 1) / kHugeBytes * kHugeBytes;
     for (Range range = next_dense(from, mapping.end); range.size() > 0; range = next_dense(range.end, mapping.end)) {
       if (ipc::now_ns() >= deadline_ns) return collapsed;
-      if (madvise(reinterpret_cast<void*>(range.begin), range.size(), MADV_COLLAPSE) == 0) {
+      if (ipc::collapse({reinterpret_cast<std::byte*>(range.begin), range.size()})) {
         collapsed += range.size();
       } else if (errno == ENOMEM || errno == EBUSY) {  // there is no memory for them
         return collapsed;
@@ -108,7 +95,7 @@ PyObject* collapse_pages(PyObject*, PyObject* seconds) {
   if (allowed == -1.0 && PyErr_Occurred() != nullptr) return nullptr;
   try {
     const std::int64_t deadline_ns = ipc::in(static_cast<std::int64_t>(allowed * 1e9));
-    return PyLong_FromUnsignedLongLong(system_has_huge_pages() ? collapse_until(deadline_ns) : 0);
+    return PyLong_FromUnsignedLongLong(ipc::has_huge_pages() ? collapse_until(deadline_ns) : 0);
   } catch (const std::bad_alloc&) {
     return PyErr_NoMemory();
   }

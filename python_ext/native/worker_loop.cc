@@ -55,12 +55,12 @@ bool WorkerLoop::alone() const { return PyInterpreterState_ThreadHead(interprete
 // GIL: kept while nobody else could want it, since dropping and retaking it costs 40 ns of a call; else released.
 bool WorkerLoop::wait() {
   const bool was_alone = alone();
-  if (was_alone && end_.spin([this] { return alone(); })) return true;
+  if (was_alone && end_.spin([this] { return alone(); }, payload_bytes_)) return true;
   // The budget of a spin that nobody disturbed is used up: to sleep at once. Else spin without the GIL first.
   const bool sleep_at_once = was_alone && alone();
   bool slept = false;
   PyThreadState* thread = PyEval_SaveThread();
-  if (sleep_at_once || !end_.spin([] { return true; })) {
+  if (sleep_at_once || !end_.spin([] { return true; }, payload_bytes_)) {
     end_.park();
     slept = true;
   }
@@ -88,6 +88,7 @@ bool WorkerLoop::serve(const ipc::Request& request) {
   if (!invoker_.begin(running_, request)) return true;
   Ref result = invoker_.call(running_, contexts_, end_.current_word(), asker_);
   if (is_forked_child()) [[unlikely]] end_forked_child();
+  payload_bytes_ = running_.argument.payload().size();
   if (running_.method->described.stream && result) {
     streamer_.run(running_, std::move(result));
     return true;

@@ -70,6 +70,7 @@ class WorkerLoop {
   RunningCall running_;
   BatchRun batch_;
 
+  std::uint64_t payload_bytes_ = 0;  // of the last call's argument, where it lay in the arena
   std::int64_t held_since_ns_ = 0;  // coarse; while other threads exist
 };
 

@@ -8,10 +8,13 @@
 
 #include <algorithm>
 #include <cstring>
+#include <fstream>
 #include <memory>
 #include <random>
+#include <string>
 #include <vector>
 
+#include "ipc/huge_pages.h"
 #include "ipc/release_ring.h"
 
 namespace samovar::ipc {
@@ -57,6 +60,54 @@ TEST(Arena, has_all_pages_of_a_block_before_it_is_written) {
   EXPECT_EQ(allocated_bytes(arena), arena.bytes_backed());
   std::memset(arena.at(offset), 1, bytes);
   EXPECT_EQ(allocated_bytes(arena), arena.bytes_backed()) << "writing needed no more";
+}
+
+// How much of the mapping that begins at `memory` lies in huge pages, as this process has it mapped.
+std::uint64_t huge_bytes(const std::byte* memory) {
+  std::ifstream smaps("/proc/self/smaps");
+  char wanted[32];
+  std::snprintf(wanted, sizeof wanted, "%lx-", reinterpret_cast<unsigned long>(memory));
+  std::string line;
+  while (std::getline(smaps, line) && !line.starts_with(wanted)) {
+  }
+  unsigned long kib = 0;
+  while (std::getline(smaps, line) && std::sscanf(line.c_str(), "ShmemPmdMapped: %lu", &kib) != 1) {
+  }
+  return kib << 10;
+}
+
+// Whether this system puts pages of a memfd together when it is asked to.
+bool system_collapses() {
+  const UniqueFd fd = std::move(create_memfd("samovar-test", kHugePageBytes).value());
+  const Segment segment = std::move(Segment::map(fd, kHugePageBytes, Access::read_write).value());
+  return has_huge_pages() && collapse({segment.data(), static_cast<std::size_t>(kHugePageBytes)});
+}
+
+TEST(Arena, has_whole_huge_pages_of_a_block_where_the_system_gives_them) {
+  Arena arena = arena_of(5 * kHugePageBytes);
+  ASSERT_TRUE(*arena.allocate(kChunkBytes));  // so that the next one begins inside of a huge page
+  const std::uint64_t bytes = 3 * kHugePageBytes + kPageBytes;
+  const std::uint64_t offset = **arena.allocate(bytes);
+  EXPECT_EQ(allocated_bytes(arena), arena.bytes_backed()) << "not a byte more for it";
+  std::memset(arena.at(offset), 1, bytes);
+  EXPECT_EQ(huge_bytes(arena.memory().data()), system_collapses() ? 2 * kHugePageBytes : 0);
+
+  ASSERT_TRUE(arena.free(offset));
+  while (trim(arena)) {
+  }
+  EXPECT_EQ(allocated_bytes(arena), kChunkBytes) << "they go back like others";
+}
+
+TEST(Arena, in_a_part_of_a_file_has_huge_pages_where_the_file_has_them) {
+  const std::uint64_t at = 3 * kChunkBytes;  // a region behind one of odd size
+  const std::uint64_t bytes = 2 * kHugePageBytes;
+  UniqueFd fd = std::move(create_memfd("samovar-test", at + bytes).value());
+  const Segment segment = std::move(Segment::map(fd, at + bytes, Access::read_write, Populate::no).value());
+  Arena arena(std::move(fd), {segment.data() + at, static_cast<std::size_t>(bytes)}, at);
+  ASSERT_EQ(**arena.allocate(bytes), 0u);
+  EXPECT_EQ(allocated_bytes(arena), bytes);
+  std::memset(arena.at(0), 1, bytes);
+  EXPECT_EQ(huge_bytes(segment.data()), system_collapses() ? kHugePageBytes : 0);
 }
 
 TEST(Arena, gives_free_chunks_back_and_only_those) {

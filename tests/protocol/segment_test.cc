@@ -16,6 +16,7 @@
 #include <string>
 
 #include "ipc/channel.h"
+#include "ipc/huge_pages.h"
 
 namespace samovar::ipc {
 namespace {
@@ -136,6 +137,32 @@ TEST(Segment, smaller_than_announced_is_refused) {
   const auto segment = Segment::map(*fd, kBytes + 4096, Access::read_only);
   ASSERT_FALSE(segment);
   EXPECT_EQ(segment.error().error, EINVAL);
+}
+
+// Pages of address space.
+std::uint64_t address_space() {
+  std::uint64_t pages = 0;
+  std::ifstream("/proc/self/statm") >> pages;
+  return pages;
+}
+
+TEST(Segment, of_megabytes_begins_where_a_huge_page_does_and_takes_no_more_room) {
+  const std::uint64_t bytes = 2 * kHugePageBytes + 4096;
+  const auto fd = create_memfd("test", bytes);
+  ASSERT_TRUE(fd);
+  const std::uint64_t before = address_space();
+  for (const Access access : {Access::read_only, Access::read_write}) {
+    const auto segment = Segment::map(*fd, bytes, access, Populate::no);
+    ASSERT_TRUE(segment);
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(segment->data()) % kHugePageBytes, 0u);
+    EXPECT_EQ(segment->size(), bytes);
+    EXPECT_LE(address_space() - before, bytes / 4096 + 64) << "and what the heap has grown by";
+  }
+  const UniqueFd read_only = std::move(reopen_read_only(*fd).value());
+  const auto refused = Segment::map(read_only, bytes, Access::read_write, Populate::no);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().error, EACCES);
+  EXPECT_LE(address_space() - before, 64u);
 }
 
 TEST(Segment, of_a_bad_descriptor_is_an_error_with_a_reason) {

@@ -108,7 +108,7 @@ struct Options {
 
   std::uint32_t stream_window = 64;  // chunks of a stream that its worker may be ahead of who takes them
 
-  Duration spin_max = std::chrono::microseconds(50);  // longest spin before a wait sleeps; 0: sleep at once
+  Duration spin_max = std::chrono::microseconds(50);  // longest spin before a wait sleeps, see CONFIGURATION.md; 0: sleep at once
 
   std::string python{};                  // interpreter; empty: the one the extension was built for, else python3 in $PATH
   std::vector<std::string> python_path{};  // in front of sys.path
