@@ -104,17 +104,19 @@ class Shape {
  public:
   static constexpr std::size_t kRankMax = 32;
 
-  Shape() noexcept {}
-  Shape(const Shape& other) noexcept : rank_(other.rank_) { take(other.begin(), other.end()); }
+  Shape() noexcept { forget_first(); }
+  Shape(const Shape& other) noexcept : rank_(other.rank_) { take(other); }
   Shape& operator=(const Shape& other) noexcept {
     rank_ = other.rank_;
-    take(other.begin(), other.end());
+    take(other);
     return *this;
   }
   Shape(std::initializer_list<std::uint64_t> dimensions) : Shape(std::span(dimensions.begin(), dimensions.size())) {}
   // More than kRankMax dimensions make a shape that each use of it refuses: rank() tells how many were asked for.
   explicit Shape(std::span<const std::uint64_t> dimensions) : rank_(dimensions.size()) {
-    take(dimensions.data(), dimensions.data() + (rank_ < kRankMax ? rank_ : kRankMax));
+    forget_first();
+    for (std::size_t i = 0; i < kFew && i < rank_; ++i) dimensions_[i] = dimensions[i];
+    for (std::size_t i = kFew; i < rank_ && i < kRankMax; ++i) dimensions_[i] = dimensions[i];
   }
 
   std::size_t rank() const { return rank_; }
@@ -134,12 +136,20 @@ class Shape {
   SAMOVAR_API std::string to_string() const;  // "(1080, 1920, 3)"
 
  private:
-  void take(const std::uint64_t* first, const std::uint64_t* last) {
-    for (std::size_t i = 0; first + i != last; ++i) dimensions_[i] = first[i];
+  // Nearly all have few dimensions, which are always copied, since their number is then known to the compiler; where it is not it makes a
+  // copy out of the loop that costs 12 ns to begin.
+  static constexpr std::size_t kFew = 4;
+
+  void forget_first() {
+    for (std::size_t i = 0; i < kFew; ++i) dimensions_[i] = 0;
+  }
+  void take(const Shape& other) {
+    for (std::size_t i = 0; i < kFew; ++i) dimensions_[i] = other.dimensions_[i];
+    for (std::size_t i = kFew; i < rank_ && i < kRankMax; ++i) dimensions_[i] = other.dimensions_[i];
   }
 
   std::size_t rank_ = 0;
-  std::array<std::uint64_t, kRankMax> dimensions_;  // as many as rank() are set: zeroing and copying all costs a call 50 ns
+  std::array<std::uint64_t, kRankMax> dimensions_;  // rank() of them are set, and the first few: zeroing all costs a call 50 ns
 };
 
 }  // namespace samovar
