@@ -239,7 +239,7 @@ void WorkerEnd::start_packed(const Request& request, std::uint32_t count) {
 }
 
 std::optional<std::span<const std::byte>> WorkerEnd::payload(const Request& request) const {
-  if ((request.flags & kRequestInArena) == 0) return request.payload;
+  if ((request.flags & kRequestInArena) == 0) return loaded_in_halves(request.payload);
   const std::optional<Located> located = read_located(request.kind, request.payload);
   return located ? block_at(request_arena_, located->block) : std::nullopt;
 }

@@ -150,7 +150,7 @@ class WorkerEnd {
   // Requires: nothing of the payload has been touched.
   bool start(const Request& request);
 
-  // The same for the `count` requests of a packed record: each may have been revoked, says PackedRequest::revoked().
+  // The same for the `count` requests of a packed record: each may have been revoked, says its word.
   void start_packed(const Request& record, std::uint32_t count);
 
   // Where the payload of `request` lies: in the record or in the request arena. Nothing where it lies in neither.

@@ -131,6 +131,15 @@ struct ResponseHint {
   Status status;
 };
 
+// What has just been stored one half after the other, and would be loaded as one: no processor hands that on, it waits for the stores to
+// leave, among them those into a lane.
+inline std::span<const std::byte> loaded_in_halves(const std::span<const std::byte>& bytes) {
+  const std::byte* data = bytes.data();
+  std::size_t size = bytes.size();
+  asm("" : "+r"(data), "+r"(size));
+  return {data, size};
+}
+
 // A payload that is a BlockReference, as bytes and back. Behind one of tensors may stand their header, which so travels in the record.
 // Nothing where the payload is not as long as that.
 struct Located {

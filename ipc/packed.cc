@@ -38,6 +38,13 @@ std::uint64_t take_word(std::span<const std::byte>& rest) {
   return word;
 }
 
+const std::atomic<std::uint64_t>* word_at(std::span<const std::byte> bytes) {
+  return reinterpret_cast<const std::atomic<std::uint64_t>*>(bytes.data());
+}
+
+// What stands before the payload of an item with that word.
+std::size_t head_bytes(std::uint64_t word) { return std::size_t{kWordBytes} * (1 + ((word & kOwnId) != 0) + ((word & kOwnDeadline) != 0)); }
+
 }  // namespace
 
 std::optional<std::uint32_t> PackedRequests::add(const Request& request) {
@@ -72,32 +79,35 @@ Request PackedRequests::record(std::uint8_t flags) const {
           .payload = std::span(bytes_).first(size_)};
 }
 
-bool unpack(const Request& record, std::vector<PackedRequest>& out) {
-  out.clear();
+std::uint32_t PackedReader::count(const Request& record) {
   std::span<const std::byte> rest = record.payload;
-  if (reinterpret_cast<std::uintptr_t>(rest.data()) % kWordBytes != 0) return false;  // where no canonical record has it
-  std::uint64_t id = record.call_id;
-  while (!rest.empty()) {
-    if (rest.size() < kWordBytes) return false;
-    const auto* place = reinterpret_cast<const std::atomic<std::uint64_t>*>(rest.data());
-    const std::uint64_t word = place->load(std::memory_order_relaxed);
-    const auto size = static_cast<std::uint32_t>(word & kCommitSizeMask);
-    const auto kind = static_cast<std::uint8_t>(word >> kKindShift);
-    const std::size_t bytes = std::size_t{kWordBytes} * (1 + ((word & kOwnId) != 0) + ((word & kOwnDeadline) != 0));
-    if ((word & ~kRequestWordMask) != 0 || kind > kKindMax || size > kPackedPayloadMax || bytes + whole_words(size) > rest.size()) return false;
-    rest = rest.subspan(kWordBytes);
-    if ((word & kOwnId) != 0) id = take_word(rest);
-    const std::int64_t deadline_ns = (word & kOwnDeadline) != 0 ? static_cast<std::int64_t>(take_word(rest)) : record.deadline_ns;
-    out.push_back({.request = {.call_id = id++,
-                               .deadline_ns = deadline_ns,
-                               .method = record.method,
-                               .kind = static_cast<Kind>(kind),
-                               .flags = static_cast<std::uint8_t>(word >> kFlagsShift),
-                               .payload = rest.first(size)},
-                   .word = place});
-    rest = rest.subspan(whole_words(size));
+  if (reinterpret_cast<std::uintptr_t>(rest.data()) % kWordBytes != 0) return 0;  // where no canonical record has it
+  std::uint32_t count = 0;
+  for (; !rest.empty(); ++count) {
+    if (rest.size() < kWordBytes) return 0;
+    const std::uint64_t word = word_at(rest)->load(std::memory_order_relaxed);
+    const std::uint64_t size = word & kCommitSizeMask;
+    if ((word & ~kRequestWordMask) != 0 || (word >> kKindShift & 0xff) > kKindMax || size > kPackedPayloadMax) return 0;
+    const std::size_t bytes = head_bytes(word) + whole_words(size);
+    if (bytes > rest.size()) return 0;
+    rest = rest.subspan(bytes);
   }
-  return !out.empty();
+  return count;
+}
+
+const std::atomic<std::uint64_t>* PackedReader::next(Request& out) {
+  const std::atomic<std::uint64_t>* const place = word_at(rest_);
+  const std::uint64_t word = place->load(std::memory_order_relaxed);
+  rest_ = rest_.subspan(kWordBytes);
+  if ((word & kOwnId) != 0) id_ = take_word(rest_);
+  out.call_id = id_++;
+  out.deadline_ns = (word & kOwnDeadline) != 0 ? static_cast<std::int64_t>(take_word(rest_)) : deadline_ns_;
+  out.method = method_;
+  out.kind = static_cast<Kind>(word >> kKindShift & 0xff);
+  out.flags = static_cast<std::uint8_t>(word >> kFlagsShift);
+  out.payload = rest_.first(word & kCommitSizeMask);
+  rest_ = rest_.subspan(whole_words(out.payload.size()));
+  return place;
 }
 
 void PackedResponses::add(std::uint64_t call_id, std::uint64_t service_ns, Kind kind, std::span<const std::byte> payload) {

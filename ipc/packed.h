@@ -13,7 +13,6 @@
 #include <cstring>
 #include <optional>
 #include <span>
-#include <vector>
 
 #include "ipc/message.h"
 
@@ -59,18 +58,30 @@ class PackedRequests {
   alignas(8) std::array<std::byte, kPackedBytesMax> bytes_;
 };
 
-// One of them, as its reader has it. `word`: where the writer may revoke it later.
-struct PackedRequest {
-  Request request;
-  const std::atomic<std::uint64_t>* word = nullptr;
+// The requests of a packed record, one by one. Payloads stay where the record is.
+// Requires: the record lies in the reader's own request lane, so that nothing changes but revoked bits.
+class PackedReader {
+ public:
+  // How many there are. 0: `record` is none.
+  static std::uint32_t count(const Request& record);
 
-  // Relaxed: ordered by the fence of started and revoked.
-  bool revoked() const { return (word->load(std::memory_order_relaxed) & kCommitRevoked) != 0; }
+  // Requires: count(). The record may be gone, what its payload views not.
+  explicit PackedReader(const Request& record) : rest_(record.payload), id_(record.call_id), deadline_ns_(record.deadline_ns), method_(record.method) {}
+
+  bool has_more() const { return !rest_.empty(); }
+
+  // The next one, and the word where the writer may revoke it at any time. Requires: has_more().
+  const std::atomic<std::uint64_t>* next(Request& out);
+
+ private:
+  std::span<const std::byte> rest_;
+  std::uint64_t id_;
+  const std::int64_t deadline_ns_;
+  const std::uint16_t method_;
 };
 
-// The requests of a packed `record`. False: it is none. Payloads and words stay where the record is.
-// Requires: the record lies in the reader's own request lane, so that nothing changes but revoked bits.
-bool unpack(const Request& record, std::vector<PackedRequest>& out);
+// Whether the word of a request, a commit word or an item's, says so. Relaxed: ordered by the fence of started and revoked.
+inline bool is_revoked(const std::atomic<std::uint64_t>& word) { return (word.load(std::memory_order_relaxed) & kCommitRevoked) != 0; }
 
 // Answers, all of them with Status::ok and no flags. The rest as PackedRequests.
 class PackedResponses {

@@ -228,7 +228,7 @@ class DutyCycle {
   const char* accept(Slot& slot, const Journal::Entry& entry, ipc::Response& response);  // what is wrong with it, or null
   void settle_blocks(Slot& slot, Call& call, const ipc::Response& response, bool claimed);
   void take_releases(int index, Slot& slot);
-  void settle(const Slot& slot, Call& call, const ipc::Response& response);  // requires: claimed
+  void settle(const Slot& slot, Call& call);  // requires: claimed, its response written
   // A call's place in its batch: how many follow, and whether others lay before the first.
   struct Place {
     std::uint32_t rest;

@@ -53,7 +53,8 @@ bool DutyCycle::take_response(int index, Slot& slot) {
   if (!claimed) scratch_.resize(lane.size());
   std::byte* copy = claimed ? entry.call->reply_buffer.reserve(lane.size()) : scratch_.data();
   std::memcpy(copy, lane.message(), lane.size());
-  ipc::Response response;
+  ipc::Response of_nobody;
+  ipc::Response& response = claimed ? entry.call->response : of_nobody;
   const char* wrong = ipc::read_response({copy, lane.size()}, response) ? accept(slot, entry, response) : "it sent what is no response";
   if (wrong) {
     if (claimed) entry.call->to_sent();  // it stays in the journal; the proof of death ends it
@@ -84,8 +85,10 @@ bool DutyCycle::take_packed(int index, Slot& slot) {
       return false;
     }
     Journal::Entry& entry = slot.journal.front();
-    ipc::Response response{.call_id = entry.call_id, .service_ns = record.service_ns, .kind = item->kind, .payload = item->payload};
     const bool claimed = entry.call && entry.call->claim(mover_of(*entry.call));
+    ipc::Response of_nobody;
+    ipc::Response& response = claimed ? entry.call->response : of_nobody;
+    response = {.call_id = entry.call_id, .service_ns = record.service_ns, .kind = item->kind};
     if (claimed) {
       std::byte* const copy = entry.call->reply_buffer.reserve(ipc::whole_words(item->payload.size()));
       ipc::copy_words(copy, item->payload);
@@ -96,7 +99,8 @@ bool DutyCycle::take_packed(int index, Slot& slot) {
   return true;
 }
 
-// What follows from the final response of `entry`, which accept() has found nothing wrong with.
+// What follows from the final response of `entry`, which accept() has found nothing wrong with. Where it is claimed that is its call's own:
+// a copy would be loaded in other pieces than it has just been stored in, and wait for that.
 void DutyCycle::resolve(int index, Slot& slot, Journal::Entry& entry, ipc::Response& response, bool claimed) {
   counters_.in_flight_ended.add();
   if (response.service_ns > 0 && response.service_ns < static_cast<std::uint64_t>(ipc::kNever)) {
@@ -107,7 +111,7 @@ void DutyCycle::resolve(int index, Slot& slot, Journal::Entry& entry, ipc::Respo
   }
   if (response.flags != 0 || (entry.call && entry.call->block)) settle_blocks(slot, *entry.call, response, claimed);
   if (claimed) {
-    settle(slot, *entry.call, response);
+    settle(slot, *entry.call);
   } else if (entry.call) {
     if (response.status == ipc::Status::ok || response.status == ipc::Status::failed) {
       counters_.late_replies.add();
@@ -203,16 +207,15 @@ void DutyCycle::tell_if_unanswered(Journal::Entry& entry) {
   breakers_.unanswered(entry.call->method);
 }
 
-void DutyCycle::settle(const Slot& slot, Call& call, const ipc::Response& response) {
-  switch (response.status) {
+void DutyCycle::settle(const Slot& slot, Call& call) {
+  switch (call.response.status) {
     case ipc::Status::ok:
-      call.response = response;
       counters_.replied.add();
       if (call.probe) [[unlikely]] breakers_.probe_ended(call.method, call.probe, nullptr);
       complete(call);
       break;
     case ipc::Status::failed: {
-      Error error = method_failed(methods_.now().name(call.method), response.payload);
+      Error error = method_failed(methods_.now().name(call.method), call.response.payload);
       error.context.incarnation = slot.incarnation;
       give_up(call, std::move(error));
       break;

@@ -34,23 +34,34 @@ void BatchRun::begin(const Method& method) {
 
 bool BatchRun::add(const ipc::Request& record) {
   if ((record.flags & ipc::kRequestPacked) == 0) {
+    Item& item = next_item();
+    item.call.request = record;
     const std::atomic<std::uint64_t>* word = end_.current_word();
     const bool is_wanted = end_.start(record);
-    add_one(record, word, is_wanted);
+    add(item, word, is_wanted);
   } else {
-    if (!ipc::unpack(record, packed_)) return false;
-    end_.start_packed(record, static_cast<std::uint32_t>(packed_.size()));
-    for (const ipc::PackedRequest& one : packed_) add_one(one.request, one.word, !one.revoked());
+    const std::uint32_t count = ipc::PackedReader::count(record);
+    if (count == 0) return false;
+    end_.start_packed(record, count);
+    for (ipc::PackedReader requests(record); requests.has_more();) {
+      Item& item = next_item();
+      const std::atomic<std::uint64_t>* word = requests.next(item.call.request);
+      add(item, word, !ipc::is_revoked(*word));
+    }
   }
   end_.pass();
   return true;
 }
 
-// `word`: where the host may revoke it.
-void BatchRun::add_one(const ipc::Request& request, const std::atomic<std::uint64_t>* word, bool is_wanted) {
+BatchRun::Item& BatchRun::next_item() {
   if (size_ == items_.size()) items_.push_back(&made_.emplace_back(views_));
-  Item& item = *items_[size_++];
-  item.call.begin(request);
+  return *items_[size_++];
+}
+
+// `word`: where the host may revoke it.
+void BatchRun::add(Item& item, const std::atomic<std::uint64_t>* word, bool is_wanted) {
+  const ipc::Request& request = item.call.request;
+  item.call.begin();
   item.call.method = method_;
   item.call.passed = true;
   const bool expired = request.deadline_ns != 0 && coarse_now_ns_ + ipc::kCoarseLagNs >= request.deadline_ns && ipc::has_passed(request.deadline_ns);

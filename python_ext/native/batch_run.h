@@ -68,7 +68,8 @@ class BatchRun {
   };
 
   std::span<Item* const> items() const { return {items_.data(), size_}; }
-  void add_one(const ipc::Request& request, const std::atomic<std::uint64_t>* word, bool is_wanted);
+  Item& next_item();
+  void add(Item& item, const std::atomic<std::uint64_t>* word, bool is_wanted);
   Ref argument_of(Item& item);
   Ref call_handler();
   bool give_results(Ref results);
@@ -95,7 +96,6 @@ class BatchRun {
   std::vector<Item*> items_;
   std::size_t size_ = 0;
   std::deque<Item> made_;
-  std::vector<ipc::PackedRequest> packed_;
 };
 
 }  // namespace samovar::python

@@ -73,7 +73,8 @@ Ref EventLane::begin() {
 // The coroutine that runs the call at `place`; nothing where it has been answered.
 Ref EventLane::serve(Place& place, const ipc::Request& request) {
   RunningCall& running = place.call;
-  if (!invoker_.begin(running, request)) return {};
+  running.request = request;
+  if (!invoker_.begin(running)) return {};
   const bool in_task = running.method->runs_in_task();
   place.began_ns = (request.flags & ipc::kRequestTimed) != 0 ? ipc::now_ns() : 0;
   enter(place);

@@ -37,10 +37,11 @@ class Invoker {
         responder_(responder),
         reader_(end, tensors) {}
 
-  // Starts `request`, which peek() has found, as `call`. False: its handler is not to run, and it has been answered.
+  // Starts `call`, whose request peek() has found. False: its handler is not to run, and it has been answered.
   // GIL: held; released while the lane is full.
-  bool begin(RunningCall& call, const ipc::Request& request) {
-    call.begin(request);
+  bool begin(RunningCall& call) {
+    const ipc::Request& request = call.request;
+    call.begin();
     const bool expired = request.deadline_ns != 0 && ipc::has_passed(request.deadline_ns);
     const bool wanted = end_.start(request);
     const std::size_t index = request.method - 1u;  // of a ping: none

@@ -19,8 +19,8 @@ namespace samovar::python {
 struct RunningCall {
   explicit RunningCall(ArgumentViews& views) : argument(views) {}
 
-  void begin(const ipc::Request& its_request) {
-    request = its_request;
+  // `request` is another one. It is filled in place: a copy would be loaded in other pieces than it was stored in, and wait for that.
+  void begin() {
     method = nullptr;
     service_ns = 0;
     failure_code = ipc::FailureCode::exception;

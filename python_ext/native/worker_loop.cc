@@ -30,10 +30,9 @@ WorkerLoop::WorkerLoop(ipc::WorkerEnd& end, const ipc::Hello& hello, std::vector
 
 LoopEnd WorkerLoop::run() {
   while (!end_.stopping()) {
-    ipc::Request request;
-    switch (end_.peek(request)) {
+    switch (end_.peek(running_.request)) {
       case ipc::Peek::record:
-        if (!serve(request) || notes_.broken()) return LoopEnd::broken;
+        if (!serve() || notes_.broken()) return LoopEnd::broken;
         if (!alone()) yield_to_others();
         break;
       case ipc::Peek::empty:
@@ -80,12 +79,12 @@ void WorkerLoop::yield_to_others() {
 }
 
 // GIL: held.
-bool WorkerLoop::serve(const ipc::Request& request) {
+bool WorkerLoop::serve() {
   if (invoker_.has_batches()) {
-    const Method* method = invoker_.method_of(request);
-    if (method != nullptr && method->takes_batches()) return serve_batch(request, *method);
+    const Method* method = invoker_.method_of(running_.request);
+    if (method != nullptr && method->takes_batches()) return serve_batch(*method);
   }
-  if (!invoker_.begin(running_, request)) return true;
+  if (!invoker_.begin(running_)) return true;
   Ref result = invoker_.call(running_, contexts_, end_.current_word(), asker_);
   if (is_forked_child()) [[unlikely]] end_forked_child();
   payload_bytes_ = running_.argument.payload().size();
@@ -103,15 +102,15 @@ bool WorkerLoop::serve(const ipc::Request& request) {
 }
 
 // GIL: held; released while the host has not sent all of the batch.
-bool WorkerLoop::serve_batch(const ipc::Request& first, const Method& method) {
+bool WorkerLoop::serve_batch(const Method& method) {
+  ipc::Request record = running_.request;
   batch_.begin(method);
-  if (!batch_.add(first)) return false;
-  ipc::Request request = first;
-  while ((request.flags & ipc::kRequestBatched) != 0) {
+  if (!batch_.add(record)) return false;
+  while ((record.flags & ipc::kRequestBatched) != 0) {
     const bool waits = !end_.has_request();
-    if (!await_next(request)) return true;  // the process ends: run() sees why
+    if (!await_next(record)) return true;  // the process ends: run() sees why
     if (waits) batch_.look_at_clock();
-    if (request.method != first.method || !batch_.add(request)) return false;
+    if (record.method != running_.request.method || !batch_.add(record)) return false;
   }
   batch_.run();
   return true;

@@ -48,8 +48,8 @@ class WorkerLoop {
   void yield_to_others();
   bool alone() const;
 
-  bool serve(const ipc::Request& request);  // false: the host has published what is no request
-  bool serve_batch(const ipc::Request& first, const Method& method);  // likewise
+  bool serve();  // running_'s request; false: the host has published what is no request
+  bool serve_batch(const Method& method);  // which begins with that; likewise
   bool await_next(ipc::Request& out);
 
   // Constant after construction.

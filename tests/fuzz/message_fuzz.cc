@@ -139,14 +139,17 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     flatbuffers::Verifier verifier(data, size);
     expect(wire::VerifyRequestBuffer(verifier), "a request that is believed verifies");
     fuzz::expect_within(message, request.payload);
-    std::vector<ipc::PackedRequest> packed;
-    if ((request.flags & ipc::kRequestPacked) != 0 && ipc::unpack(request, packed)) {
-      expect(!packed.empty(), "a packed record has requests");
-      for (const ipc::PackedRequest& one : packed) {
-        fuzz::expect_within(request.payload, one.request.payload);
-        expect(one.request.method == request.method && static_cast<std::uint8_t>(one.request.kind) <= ipc::kKindMax, "each is one");
-        (void)one.revoked();
+    const std::uint32_t packed = (request.flags & ipc::kRequestPacked) != 0 ? ipc::PackedReader::count(request) : 0;
+    if (packed != 0) {
+      ipc::PackedReader requests(request);
+      for (std::uint32_t i = 0; i < packed; ++i) {
+        ipc::Request one;
+        expect(requests.has_more(), "there are as many as were counted");
+        (void)ipc::is_revoked(*requests.next(one));
+        fuzz::expect_within(request.payload, one.payload);
+        expect(one.method == request.method && static_cast<std::uint8_t>(one.kind) <= ipc::kKindMax, "each is one");
       }
+      expect(!requests.has_more(), "and no more");
     }
   }
 

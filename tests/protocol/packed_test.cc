@@ -34,6 +34,25 @@ class Exactly {
   std::unique_ptr<std::byte[]> memory_;
 };
 
+struct Unpacked {
+  Request request;
+  const std::atomic<std::uint64_t>* word;
+  bool revoked() const { return is_revoked(*word); }
+};
+
+// What a reader makes of `record`; nothing: it refuses it.
+std::vector<Unpacked> unpacked(const Request& record) {
+  std::vector<Unpacked> out(PackedReader::count(record));
+  if (out.empty()) return out;
+  PackedReader reader(record);
+  for (Unpacked& one : out) {
+    EXPECT_TRUE(reader.has_more());
+    one.word = reader.next(one.request);
+  }
+  EXPECT_FALSE(reader.has_more());
+  return out;
+}
+
 TEST(PackedRequests, come_out_as_they_went_in) {
   for (const std::size_t size : {0u, 1u, 7u, 8u, 9u, 64u, 200u, 1024u}) {
     for (const bool in_order : {true, false}) {
@@ -59,8 +78,7 @@ TEST(PackedRequests, come_out_as_they_went_in) {
       const Exactly copy(record.payload);
       Request read = record;
       read.payload = copy.bytes();
-      std::vector<PackedRequest> out;
-      ASSERT_TRUE(unpack(read, out));
+      const std::vector<Unpacked> out = unpacked(read);
       ASSERT_EQ(out.size(), sent.size());
       for (std::size_t i = 0; i < sent.size(); ++i) {
         const Request& request = out[i].request;
@@ -127,8 +145,7 @@ TEST(PackedRequests, are_revoked_one_by_one_in_the_lane) {
     EXPECT_FALSE(reader.revoked());
     Request request;
     ASSERT_TRUE(read_request({reader.message(), reader.size()}, request));
-    std::vector<PackedRequest> read;
-    ASSERT_TRUE(unpack(request, read));
+    const std::vector<Unpacked> read = unpacked(request);
     ASSERT_EQ(read.size(), 5u);
     for (std::size_t i = 0; i < read.size(); ++i) {
       EXPECT_EQ(read[i].revoked(), i == 1 || i == 4) << i;
@@ -147,12 +164,11 @@ TEST(PackedRequests, that_cannot_be_are_refused) {
   packed.add({.call_id = 5, .deadline_ns = 1, .method = 1, .kind = Kind::bytes, .payload = payload});
   packed.add({.call_id = 9, .deadline_ns = 2, .method = 1, .kind = Kind::bytes, .payload = payload});
   const Request record = packed.record(0);
-  std::vector<PackedRequest> out;
   const auto unpacks = [&](std::span<const std::byte> bytes) {
     const Exactly copy(bytes);
     Request cut = record;
     cut.payload = copy.bytes();
-    return unpack(cut, out);
+    return !unpacked(cut).empty();
   };
   EXPECT_TRUE(unpacks(record.payload));
   constexpr std::size_t kFirst = 32;  // a word, 20 bytes, filled up
@@ -174,7 +190,7 @@ TEST(PackedRequests, that_cannot_be_are_refused) {
   std::copy(bytes.begin(), bytes.end(), odd);
   Request unaligned = record;
   unaligned.payload = {odd, bytes.size()};
-  EXPECT_FALSE(unpack(unaligned, out));
+  EXPECT_EQ(PackedReader::count(unaligned), 0u);
 }
 
 TEST(PackedResponses, come_out_as_they_went_in) {
