@@ -25,5 +25,8 @@ target_link_libraries(thread_stream_test PRIVATE samovar_thread_worker)
 samovar_test(thread_question_test stress ${CMAKE_CURRENT_LIST_DIR}/thread_question_test.cc)
 target_link_libraries(thread_question_test PRIVATE samovar_thread_worker)
 
+samovar_test(thread_batch_test stress ${CMAKE_CURRENT_LIST_DIR}/thread_batch_test.cc)
+target_link_libraries(thread_batch_test PRIVATE samovar_thread_worker)
+
 samovar_test(thread_breaker_test stress ${CMAKE_CURRENT_LIST_DIR}/thread_breaker_test.cc)
 target_link_libraries(thread_breaker_test PRIVATE samovar_thread_worker)
