@@ -126,9 +126,11 @@ void DutyCycle::send_notes() {
         told = send_note(slot, {.call_id = entry.call_id, .number = credit, .topic = ipc::Topic::credit, .payload = {}});
         if (told) stream->granted = credit;
       }
-      if (!told) notes_due_ = true;  // the worker reads them before it sleeps
+      if (!told) notes_due_ = true;
     });
   }
+  // The worker makes room when it reads, and may then sleep without a word to us. Once: who has been told looks again by himself.
+  if (!std::exchange(note_lane_full_, notes_due_) && notes_due_) outbox_.signals |= kDueSooner;
 }
 
 bool DutyCycle::send_note(Slot& slot, const ipc::Note& note) {

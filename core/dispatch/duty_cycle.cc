@@ -291,7 +291,8 @@ std::int64_t DutyCycle::next_due_ns() const {
   for (std::size_t i = 0; i < slots_used_ && !prefetched; ++i) {
     prefetched = loads_[i].in_flight > 1 && slots_[i].channel && first_waiting(slots_[i]) != slots_[i].journal.sent();
   }
-  const std::int64_t due_ns = prefetched ? std::min(earliest_due_ns_, ipc::now_ns() + kLookAgainNs) : earliest_due_ns_;
+  // Nobody tells of room in a note lane either.
+  const std::int64_t due_ns = prefetched || notes_due_ ? std::min(earliest_due_ns_, ipc::now_ns() + kLookAgainNs) : earliest_due_ns_;
   if (batching_.empty() || choose_worker(loads()) < 0) return due_ns;  // a batch can wait until a worker is free, and grows
   return std::min(due_ns, batching_.due_ns());
 }

@@ -319,6 +319,7 @@ class DutyCycle {
   bool tells_waiting_;
   std::vector<Answer> answers_;     // not yet written
   bool notes_due_ = false;          // some worker has to be told something
+  bool note_lane_full_ = false;     // and there was no room for it
   std::uint32_t turns_ = 0;
 
   std::shared_ptr<const Error> barred_;

@@ -182,6 +182,9 @@ void Supervisor::read_pong(std::size_t index) {
       if (known == methods_.end()) methods_.push_back(method);
       else *known = method;
     }
+    for (ipc::Method& method : methods_) {  // what the fresh code lacks waits for no others before it is told so
+      if (number_among(worker.methods, method.name) == 0) method.batch_max = 1, method.batch_wait_ns = 0;
+    }
   }
   hand_over(index);
   if (quarantined_ns_ != 0) release();

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <chrono>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -111,6 +112,38 @@ TEST_F(Reloads, make_methods_callable_that_the_fresh_code_adds) {
   ASSERT_TRUE(pool.reload());
   EXPECT_EQ(pool.method<std::int64_t(int, int)>("added")(2, 3), 5);
   EXPECT_EQ(version(pool), 2) << "those known before keep their numbers";
+}
+
+// What a method says of itself: each call with how many it was taken.
+std::vector<std::int64_t> batches(Pool& pool, std::string_view method, std::size_t calls) {
+  std::vector<std::int64_t> sizes;
+  for (const Result<Reply>& outcome : pool.call_many(method, std::vector<Payload>(calls), {.timeout = 20s})) sizes.push_back(integer(outcome));
+  return sizes;
+}
+
+TEST_F(Reloads, change_how_many_calls_a_method_takes_at_once) {
+  using Sizes = std::vector<std::int64_t>;
+  const std::string takes_one = "@samovar.method\ndef NAME(item=None):\n    return 1\n\n";
+  const auto takes = [](const std::string& size) {
+    return "@samovar.method(batch=True, max_batch=" + size + ", max_wait='1h')\ndef NAME(items):\n    return [len(items)] * len(items)\n\n";
+  };
+  const auto named = [](std::string text, const std::string& name) { return text.replace(text.find("NAME"), 4, name); };
+  chosen.prefetch = 1;
+  write("VERSION = 1", named(takes("4"), "shrinks") + named(takes_one, "begins") + named(takes("3"), "ends"));
+  Pool pool = start(chosen);
+  EXPECT_EQ(batches(pool, "shrinks", 4), Sizes(4, 4));
+  EXPECT_EQ(batches(pool, "begins", 2), Sizes(2, 1));
+  EXPECT_EQ(batches(pool, "ends", 3), Sizes(3, 3));
+  write("VERSION = 2", named(takes("2"), "shrinks") + named(takes("3"), "begins") + named(takes_one, "ends"));
+  ASSERT_TRUE(pool.reload());
+  EXPECT_EQ(batches(pool, "shrinks", 4), Sizes(4, 2));
+  EXPECT_EQ(batches(pool, "begins", 3), Sizes(3, 3));
+  EXPECT_EQ(batches(pool, "ends", 1), Sizes(1, 1)) << "waits for no others";
+  write("VERSION = 3", "");
+  ASSERT_TRUE(pool.reload());
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_EQ(code_of(pool.call("shrinks", {}, {.timeout = 60s})), Code::unknown_method);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 20s) << "waits for no others either; half of its time it did";
 }
 
 TEST_F(Reloads, wait_for_calls_that_run) {

@@ -117,6 +117,22 @@ TEST_F(Tensors, of_bytes_and_bfloat16_arrive_as_what_they_are) {
   EXPECT_EQ(value_of(pool.call("raw", tensor(brain))).to_string(), "['Tensor', 'bfloat16', [2], True, 'H', 4, 4]");
 }
 
+TEST_F(Tensors, of_bfloat16_are_arrays_of_ml_dtypes) {
+  for (const std::size_t n : {2u, 5000u}) {
+    std::vector<bfloat16> brain(n, bfloat16(1.5f));
+    brain.back() = bfloat16(-2.0f);
+    std::vector<bfloat16> doubled(n, bfloat16(3.0f)), more(n, bfloat16(2.5f));
+    doubled.back() = bfloat16(-4.0f), more.back() = bfloat16(-1.0f);
+    EXPECT_EQ(described(tensor(brain)), "['bfloat16', [" + std::to_string(n) + "], 'ndarray']");
+    EXPECT_EQ(value_of(pool.call("is_right", tensor(brain))).to_string(), "[True, True, True, True, True]");
+    EXPECT_EQ(vector_of(pool.call("add_one", tensor(brain))->tensor<bfloat16>()), more);
+    EXPECT_EQ(vector_of(pool.call("doubled_in_place", tensor(brain))->tensor<bfloat16>()), doubled);
+    EXPECT_EQ(vector_of(pool.call("copy", tensor(brain))->tensor<bfloat16>()), brain);
+    EXPECT_EQ(pool.call("strided", tensor(brain))->tensor<bfloat16>()->size(), n / 2);
+    EXPECT_FALSE(pool.call("copy", tensor(brain))->tensor<float16>()) << "of the same size, and another thing";
+  }
+}
+
 TEST_F(Tensors, with_names_are_a_dict_and_without_a_list) {
   const auto a = ramp(3);
   const std::vector<std::uint8_t> b(70'000, 1);

@@ -6,6 +6,7 @@ What there is to run is read from the model's opening comment, so that there is 
     case: NAME=VALUE ...: what it is            the model must hold with these macros (none: one case without macros)
     full case: NAME=VALUE ...: what it is       the same, under --full only: minutes, gigabytes
     mutation: WITHOUT_X: what is taken away     one of the cases, tried in order, must fail with -DWITHOUT_X
+    mutation: WITHOUT_X NAME=VALUE: …           one of the cases that have these macros, too
 
 All files Spin and the C compiler make stand in --build-dir.
 """
@@ -121,8 +122,12 @@ def check_case(model: pathlib.Path, case: Run, build_dir: pathlib.Path) -> bool:
 
 
 def check_mutation(model: pathlib.Path, mutation: Run, cases: list[Run], build_dir: pathlib.Path) -> bool:
+    without, *needed = mutation.macros
+    cases = [case for case in cases if set(needed) <= set(case.macros)]
+    if not cases:
+        raise SystemExit(f"{model.name}: {mutation.name}: no case has these macros")
     for case in cases:
-        run = dataclasses.replace(mutation, macros=(*mutation.macros, *case.macros))
+        run = dataclasses.replace(mutation, macros=(without, *case.macros))
         verdict = search(model, run, build_dir / run.directory)
         if verdict.found is not None:
             report(model, mutation.name, verdict, f"caught: {verdict.found}")

@@ -169,7 +169,7 @@ TEST(Lane, every_size_comes_through_many_laps_whole) {
     const auto receive = [&] {
       ASSERT_EQ(ring.reader.peek(), Peek::record);
       ASSERT_EQ(ring.reader.size(), sent.front().size());
-      ASSERT_EQ(std::memcmp(ring.reader.message(), sent.front().data(), sent.front().size()), 0);
+      ASSERT_TRUE(std::equal(sent.front().begin(), sent.front().end(), ring.reader.message()));
       ring.reader.pop();
       if (random() % 2) ring.reader.publish_consumed();
       sent.pop_front();

@@ -40,7 +40,8 @@ std::span<std::byte> writable(std::span<const std::byte> pages) {
 }  // namespace
 
 std::vector<ipc::Method> methods() {
-  return {{.name = "echo"}, {.name = "sleep"}, {.name = "fail"}, {.name = "hold"}, {.name = "same"}, {.name = "keep"}, {.name = "stream", .stream = true}};
+  return {{.name = "echo"}, {.name = "sleep"}, {.name = "fail"}, {.name = "hold"}, {.name = "same"}, {.name = "keep"}, {.name = "stream", .stream = true},
+          {.name = "ask"}, {.name = "ask_at_once"}, {.name = "batched", .batch_max = 8}};
 }
 
 // --- ThreadWorker ---------------------------------------------------------------------------------------------------------
@@ -86,15 +87,19 @@ void ThreadWorker::run() {
   }
 }
 
-bool ThreadWorker::serve(const ipc::Request& request) {
-  // Where WorkerEnd will say that it has read to; WorkerEnd keeps that to itself.
+// Where WorkerEnd will say that it has read to, once it has given back the request that it found; it keeps that to itself.
+void ThreadWorker::count_consumed(const ipc::Request& request) {
   const std::uint32_t capacity = channel_.options().lane_bytes;
   const auto offset = static_cast<std::uint64_t>(reinterpret_cast<const std::byte*>(end_->current_word()) -
                                                  (channel_.host_memory() + ipc::kPageBytes));
   std::uint64_t start = consumed_ / capacity * capacity + offset;
   if (start < consumed_) start += capacity;  // a wrap record lies between
   consumed_ = start + ipc::record_advance(ipc::message_bytes(static_cast<std::uint32_t>(request.payload.size())));
+}
 
+bool ThreadWorker::serve(const ipc::Request& request) {
+  if (static_cast<Method>(request.method) == Method::batched) return serve_batch(request);
+  count_consumed(request);
   const bool ping = request.method == ipc::kPingMethod;
   if (!ping && dies(Point::before_start)) return false;
   const bool expired = request.deadline_ns != 0 && ipc::has_passed(request.deadline_ns);
@@ -117,10 +122,10 @@ bool ThreadWorker::serve(const ipc::Request& request) {
     if (on_run_) on_run_(request.call_id, *payload);
     if (lie_ != Lie::none) {
       lie(request);
-      if (lie_ == Lie::chunk_unasked || lie_ == Lie::chunk_beyond_credit || lie_ == Lie::chunk_outside) {
+      if (lie_ >= Lie::chunk_unasked && lie_ <= Lie::asks_with_flags) {
         while (!killed_.load()) std::this_thread::sleep_for(std::chrono::microseconds(100));  // found out while it lives
       }
-      if (lie_ != Lie::never_consumes && lie_ != Lie::started_runs_ahead && lie_ != Lie::releases_unasked) return false;
+      if (lie_ != Lie::never_consumes && lie_ != Lie::started_runs_ahead && lie_ != Lie::releases_unasked && lie_ != Lie::asks_garbage) return false;
     }
     switch (static_cast<Method>(request.method)) {
       case Method::fail:
@@ -145,6 +150,18 @@ bool ThreadWorker::serve(const ipc::Request& request) {
       case Method::echo: break;
       case Method::stream:
         if (!stream(request) && killed_.load()) return false;
+        break;
+      case Method::ask:
+      case Method::ask_at_once:
+        switch (ask(request)) {
+          case Asked::answered:
+          case Asked::cancelled: break;
+          case Asked::refused:
+            response.status = ipc::Status::failed;
+            response.payload = failure_;
+            break;
+          case Asked::dead: return false;
+        }
         break;
       case Method::same:
         if (!in_arena) break;
@@ -284,6 +301,10 @@ void ThreadWorker::lie(const ipc::Request& request) {
       end_->publish();
       break;
     }
+    case Lie::asks_for_another:
+    case Lie::asks_after_answer:
+    case Lie::asks_no_arguments:
+    case Lie::asks_with_flags: lie_in_question(request); break;
     case Lie::releases_unasked: end_->release_argument(request.call_id + 1'000'000); break;
     case Lie::garbage_response: {
       std::byte* out = end_->try_claim(0);

@@ -36,6 +36,9 @@ enum class Method : std::uint16_t {
   same = 5,   // the payload itself: where it lies in the request arena, a reference to it
   keep = 6,   // nothing; where the payload lies in the request arena it is viewed on, until the next `keep`
   stream = 7, // as many chunks as the first four bytes say, each its number; then as echo
+  ask = 8,    // as many questions as the first four bytes say, "double" of each one's number, one after the other; then as echo
+  ask_at_once = 9,  // the same, all of them before it reads an answer, which it does after release()
+  batched = 10,     // takes up to eight calls at once; as echo
 };
 std::vector<ipc::Method> methods();  // in this order
 
@@ -47,6 +50,7 @@ enum class Point {
   in_handler,       // the handler has run, its response is claimed and written, not published
   after_consume,    // the request's record is given back, the response is not published
   after_response,   // the response is published
+  after_question,   // a question is published; of `ask` alone
 };
 inline constexpr Point kDeaths[] = {Point::before_start, Point::after_start, Point::in_handler, Point::after_consume,
                                     Point::after_response};
@@ -77,6 +81,11 @@ enum class Lie {
   chunk_unasked,       // sends a chunk of a call that is no stream
   chunk_beyond_credit, // sends one more chunk than it may
   chunk_outside,       // sends a chunk that ends behind its arena
+  asks_for_another,    // asks a question for a call that it has not been given
+  asks_after_answer,   // asks one for a call that it has answered
+  asks_no_arguments,   // asks one whose payload says that it is something else
+  asks_with_flags,     // asks one that says it lies in the arena
+  asks_garbage,        // asks one whose payload says that it is arguments, and is not: no breach of the protocol
   releases_unasked,    // releases an argument that it does not have, besides one that it views
 };
 
@@ -114,12 +123,20 @@ class ThreadWorker {
   bool answer_one(std::vector<Begun>& begun);                              // likewise
   void hear_notes(std::vector<Begun>& begun);
   bool serve(const ipc::Request& request);  // false: it has died
+  bool serve_batch(ipc::Request request);   // likewise; thread_batch.cc
+  void count_consumed(const ipc::Request& request);
   bool respond(const ipc::Response& response, bool publish, bool consume_first);
   bool place(ipc::Response& response);  // in the arena, where it is large; false: it has been killed
   bool dies(Point point) const { return fate_.death == point && number_ == fate_.at; }
   void lie(const ipc::Request& request);
   bool stream(const ipc::Request& request);  // false: nobody waits any more, or it has been killed
   bool send_chunk(const ipc::Request& request, std::uint64_t number);
+
+  // Questions: thread_questions.cc.
+  enum class Asked { answered, refused, cancelled, dead };
+  Asked ask(const ipc::Request& request);  // refused: failure_ says why
+  bool send_question(const ipc::Response& question);
+  void lie_in_question(const ipc::Request& request);
 
   ipc::HostEnd& channel_;
   const Fate fate_;
@@ -133,6 +150,7 @@ class ThreadWorker {
   std::uint64_t consumed_ = 0;   // what WorkerEnd would publish; for Point::after_consume
   std::vector<std::byte> result_;
   std::vector<std::byte> reference_;      // to the block where the result lies
+  std::vector<std::byte> failure_;        // that an answer of the host said
   std::optional<std::uint64_t> viewed_;  // the call whose payload is viewed on
 
   std::atomic<bool> released_{false};
@@ -157,7 +175,7 @@ class Fleet {
     bool replace = true;                                            // dead workers
     bool backstop = true;                                           // as the supervisor does
     unsigned cores = 2;
-    core::MethodNumbers numbers{1, 2, 3, 4, 5, 6, 7};  // 0 for a method that the workers lack
+    core::MethodNumbers numbers{1, 2, 3, 4, 5, 6, 7, 8, 9, 10};  // 0 for a method that the workers lack
     ThreadWorker::OnRun on_run;
     std::uint32_t concurrency = 1;  // of each worker; as Options::concurrency
   };

@@ -70,6 +70,18 @@ def add_one(data):
     return data + 1
 
 
+@samovar.method
+def strided(data):
+    return data[::2]
+
+
+@samovar.method
+def doubled_in_place(data, *, ctx):
+    out = ctx.empty(data.shape, data.dtype)
+    np.add(data, data, out=out)
+    return out
+
+
 @samovar.method(tensors=None)
 def raw(data):
     view = memoryview(data)
