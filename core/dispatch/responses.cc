@@ -72,7 +72,7 @@ bool DutyCycle::take_packed(int index, Slot& slot) {
   scratch_.resize(lane.size());
   std::memcpy(scratch_.data(), lane.message(), lane.size());
   ipc::Response record;
-  const bool is_one = ipc::read_response({scratch_.data(), scratch_.size()}, record) && record.status == ipc::Status::packed && record.flags == 0;
+  const bool is_one = ipc::read_response({scratch_.data(), scratch_.size()}, record) && record.status == ipc::Status::packed && record.flags == 0 && !record.payload.empty();
   if (!is_one || slot.concurrency != 1) {
     violate(index, "it sent what is no response");
     return false;

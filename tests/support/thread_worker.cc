@@ -306,6 +306,11 @@ void ThreadWorker::lie(const ipc::Request& request) {
     case Lie::asks_no_arguments:
     case Lie::asks_with_flags: lie_in_question(request); break;
     case Lie::releases_unasked: end_->release_argument(request.call_id + 1'000'000); break;
+    case Lie::packed_for_another:
+    case Lie::packed_too_many:
+    case Lie::packed_cut:
+    case Lie::packed_empty:
+    case Lie::packed_with_flags: lie_in_packed(request); break;
     case Lie::garbage_response: {
       std::byte* out = end_->try_claim(0);
       std::memset(out, 0xff, ipc::kEnvelopeBytes);

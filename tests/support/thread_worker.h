@@ -86,6 +86,11 @@ enum class Lie {
   asks_no_arguments,   // asks one whose payload says that it is something else
   asks_with_flags,     // asks one that says it lies in the arena
   asks_garbage,        // asks one whose payload says that it is arguments, and is not: no breach of the protocol
+  packed_for_another,  // answers another call in a packed record
+  packed_too_many,     // answers one more there than it was asked
+  packed_cut,          // an item there ends behind the record
+  packed_empty,        // no item there
+  packed_with_flags,   // says that such a record lies in its arena
   releases_unasked,    // releases an argument that it does not have, besides one that it views
 };
 
@@ -109,6 +114,15 @@ class ThreadWorker {
   std::uint64_t holding() const { return holding_.load(); }        // calls that are, or were, in `hold`
 
  private:
+  // A call of a batch.
+  struct BatchItem {
+    std::uint64_t call_id;
+    std::uint64_t number;
+    ipc::Kind kind;
+    ipc::Status status;
+    std::vector<std::byte> payload;
+  };
+
   // A call of several at once.
   struct Begun {
     ipc::Request request;  // without its payload
@@ -123,12 +137,14 @@ class ThreadWorker {
   bool answer_one(std::vector<Begun>& begun);                              // likewise
   void hear_notes(std::vector<Begun>& begun);
   bool serve(const ipc::Request& request);  // false: it has died
-  bool serve_batch(ipc::Request request);   // likewise; thread_batch.cc
+  bool begin_record(const ipc::Request& record, std::vector<BatchItem>& items);  // likewise; this and the next in thread_batch.cc
+  bool serve_batch(ipc::Request record);                                         // likewise
   void count_consumed(const ipc::Request& request);
   bool respond(const ipc::Response& response, bool publish, bool consume_first);
   bool place(ipc::Response& response);  // in the arena, where it is large; false: it has been killed
   bool dies(Point point) const { return fate_.death == point && number_ == fate_.at; }
   void lie(const ipc::Request& request);
+  void lie_in_packed(const ipc::Request& request);
   bool stream(const ipc::Request& request);  // false: nobody waits any more, or it has been killed
   bool send_chunk(const ipc::Request& request, std::uint64_t number);
 
