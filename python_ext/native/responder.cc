@@ -247,6 +247,7 @@ void Responder::pack(const RunningCall& call, const Encoded& encoded) {
 }
 
 bool Responder::send_packed() {
+  if (packed_.empty()) return true;
   const ipc::Response record = packed_.record();
   std::byte* out = claim(static_cast<std::uint32_t>(record.payload.size()));
   if (out != nullptr) {
