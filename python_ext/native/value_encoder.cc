@@ -7,8 +7,8 @@
 #include <utility>
 #include <vector>
 
-#include "ipc/value_reader.h"
 #include "python_ext/native/ref.h"
+#include "python_ext/native/utf8.h"
 
 namespace samovar::python {
 namespace {
@@ -17,41 +17,6 @@ bool is_exact_key(PyObject* key) {
   PyTypeObject* type = Py_TYPE(key);
   return type == &PyUnicode_Type || type == &PyLong_Type || key == Py_None || type == &PyBool_Type ||
          type == &PyFloat_Type || type == &PyBytes_Type;
-}
-
-// The UTF-8 of `size` code points at `from`: its length, or -1 if there is a surrogate.
-template <class CodePoint>
-Py_ssize_t utf8_size(const CodePoint* from, Py_ssize_t size) {
-  Py_ssize_t bytes = 0;
-  for (Py_ssize_t i = 0; i < size; ++i) {
-    const std::uint32_t c = from[i];
-    if (c >= 0xd800 && c <= 0xdfff) return -1;
-    bytes += c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
-  }
-  return bytes;
-}
-
-template <class CodePoint>
-void write_utf8(std::uint8_t* to, const CodePoint* from, Py_ssize_t size) {
-  const auto byte = [&to](std::uint32_t value) { *to++ = static_cast<std::uint8_t>(value); };
-  for (Py_ssize_t i = 0; i < size; ++i) {
-    const std::uint32_t c = from[i];
-    if (c < 0x80) {
-      byte(c);
-    } else if (c < 0x800) {
-      byte(0xc0U | c >> 6U);
-      byte(0x80U | (c & 0x3fU));
-    } else if (c < 0x10000) {
-      byte(0xe0U | c >> 12U);
-      byte(0x80U | (c >> 6U & 0x3fU));
-      byte(0x80U | (c & 0x3fU));
-    } else {
-      byte(0xf0U | c >> 18U);
-      byte(0x80U | (c >> 12U & 0x3fU));
-      byte(0x80U | (c >> 6U & 0x3fU));
-      byte(0x80U | (c & 0x3fU));
-    }
-  }
 }
 
 // Walks one object. On failure the steps of the path are collected as the recursion unwinds; success pays nothing for them.
@@ -361,48 +326,6 @@ class Walk {
   PyObject* raised_traceback_ = nullptr;
 };
 
-// Builds Python objects (ipc/value_reader.h, Maker).
-struct ObjectMaker {
-  using Object = Ref;
-
-  static const char* take(Ref& out, PyObject* object) {
-    out = Ref::steal(object);
-    return object != nullptr ? nullptr : ipc::kMakerRaised;
-  }
-  static const char* null(Ref& out) { return take(out, Py_NewRef(Py_None)); }
-  static const char* boolean(Ref& out, bool value) { return take(out, Py_NewRef(value ? Py_True : Py_False)); }
-  static const char* integer(Ref& out, std::int64_t value) { return take(out, PyLong_FromLongLong(value)); }
-  static const char* unsigned_integer(Ref& out, std::uint64_t value) {
-    return take(out, PyLong_FromUnsignedLongLong(value));
-  }
-  static const char* number(Ref& out, double value) { return take(out, PyFloat_FromDouble(value)); }
-  static const char* text(Ref& out, std::string_view value) {
-    if (take(out, PyUnicode_DecodeUTF8(value.data(), static_cast<Py_ssize_t>(value.size()), nullptr)) == nullptr) {
-      return nullptr;
-    }
-    if (PyErr_ExceptionMatches(PyExc_UnicodeDecodeError) == 0) return ipc::kMakerRaised;
-    PyErr_Clear();
-    return "a str is not UTF-8";
-  }
-  static const char* blob(Ref& out, const std::uint8_t* data, std::size_t size) {
-    return take(out, PyBytes_FromStringAndSize(reinterpret_cast<const char*>(data), static_cast<Py_ssize_t>(size)));
-  }
-  static const char* open_list(Ref& out, std::size_t count) {
-    return take(out, PyList_New(static_cast<Py_ssize_t>(count)));
-  }
-  static const char* set_item(Ref& list, std::size_t i, Ref&& item) {
-    PyList_SET_ITEM(list.get(), static_cast<Py_ssize_t>(i), item.release());
-    return nullptr;
-  }
-  static const char* open_dict(Ref& out, std::size_t) { return take(out, PyDict_New()); }
-  static const char* set_entry(Ref& dict, Ref&& key, Ref&& item) {
-    return PyDict_SetItem(dict.get(), key.get(), item.get()) == 0 ? nullptr : ipc::kMakerRaised;
-  }
-  static const char* close_dict(Ref& dict, std::size_t count) {
-    return PyDict_GET_SIZE(dict.get()) == static_cast<Py_ssize_t>(count) ? nullptr : "two keys of a dict are equal";
-  }
-};
-
 }  // namespace
 
 // GIL: held.
@@ -435,33 +358,11 @@ bool ValueEncoder::encode(PyObject* object, const char* root) {
 }
 
 // GIL: held.
-PyObject* decode_value(std::span<const std::byte> bytes) {
-  ObjectMaker maker;
-  ipc::ValueReader<ObjectMaker> reader(bytes, maker);
-  Ref value;
-  const char* what = reader.read(value);
-  if (what == nullptr) return value.release();
-  if (what != ipc::kMakerRaised) {
-    PyErr_Format(PyExc_ValueError, "malformed value at byte %zu: %s", reader.failed_at(), what);
-  }
-  return nullptr;
-}
-
-// GIL: held.
 PyObject* py_encode_value(PyObject*, PyObject* object) {
   ValueEncoder encoder;
   if (!encoder.encode(object, "value")) return nullptr;
   const auto bytes = encoder.bytes();
   return PyBytes_FromStringAndSize(reinterpret_cast<const char*>(bytes.data()), static_cast<Py_ssize_t>(bytes.size()));
-}
-
-// GIL: held.
-PyObject* py_decode_value(PyObject*, PyObject* bytes) {
-  Py_buffer view;
-  if (PyObject_GetBuffer(bytes, &view, PyBUF_SIMPLE) != 0) return nullptr;
-  PyObject* value = decode_value({static_cast<const std::byte*>(view.buf), static_cast<std::size_t>(view.len)});
-  PyBuffer_Release(&view);
-  return value;
 }
 
 }  // namespace samovar::python
