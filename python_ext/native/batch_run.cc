@@ -163,7 +163,6 @@ void BatchRun::answer(Item& item) {
   if (item.status != ipc::Status::ok) return responder_.respond(call, {.call_id = call.request.call_id, .status = item.status});
   Ref outcome = item.error ? std::move(item.error) : std::move(item.result);
   if (!PyExceptionInstance_Check(outcome.get())) return responder_.answer(call, std::move(outcome));
-  responder_.send_packed();  // the others do not wait for what its words take
   PyErr_SetObject(PyExceptionInstance_Class(outcome.get()), outcome.get());
   outcome.reset();  // its traceback may view the argument
   responder_.fail_with_exception(call, call.failure_code);

@@ -24,15 +24,14 @@ void Responder::answer(RunningCall& call, Ref result) {
     Encoded encoded;
     if (!encoder_.encode(result.get(), encoded)) return fail_to_encode(call);
     const std::size_t size = encoded.size();
-    if (call.argument.shown() || size > end_.payload_bytes_max()) [[unlikely]] {
-      return answer_large(call, std::move(result), encoded);
-    }
-    const bool may_pack = call.in_batch != RunningCall::InBatch::no && packed_.may_take(size);
+    const bool large = call.argument.shown() || size > end_.payload_bytes_max();
+    const bool may_pack = !large && call.in_batch != RunningCall::InBatch::no && packed_.may_take(size);
     if (may_pack && packed_.has_room_for(size)) return pack(call, encoded);
     if (!packed_.empty()) [[unlikely]] {
       if (!send_packed()) return;
       continue;  // the GIL may have been released: as below
     }
+    if (large) [[unlikely]] return answer_large(call, std::move(result), encoded);
     if (std::byte* out = end_.try_claim(static_cast<std::uint32_t>(size))) [[likely]] {
       ipc::write_response(
           {.call_id = call.request.call_id, .service_ns = call.service_ns, .kind = encoded.kind, .payload = encoded.bytes}, out);
@@ -224,7 +223,7 @@ std::byte* Responder::claim(std::uint32_t payload_bytes) {
 
 void Responder::respond(RunningCall& call, ipc::Response response) {
   encoder_.release();
-  if (!packed_.empty() && !send_packed()) return;
+  if (!send_packed()) return;
   if (call.argument.shown() && call.argument.hide(tensors_.numpy)) response.flags |= ipc::kResponseArgumentEscaped;
   std::byte* out = claim(static_cast<std::uint32_t>(response.payload.size()));
   if (out == nullptr) return;
@@ -246,6 +245,8 @@ void Responder::pack(const RunningCall& call, const Encoded& encoded) {
   if (last || packed_.full()) send_packed();
 }
 
+// Small answers to calls of a batch wait for those that follow, at most until the batch's last one, and for nothing else: not for room in
+// an arena, nor for the user's code. This sends them now. False: the host wants the worker to end. GIL: held; released while the lane is full.
 bool Responder::send_packed() {
   if (packed_.empty()) return true;
   const ipc::Response record = packed_.record();
@@ -273,7 +274,10 @@ void Responder::fail(RunningCall& call, Failure failure) {
 }
 
 // GIL: held; runs user code, which may drop it; released while the lane is full.
-void Responder::fail_with_exception(RunningCall& call, ipc::FailureCode code) { fail(call, take_failure(code)); }
+void Responder::fail_with_exception(RunningCall& call, ipc::FailureCode code) {
+  if (!send_packed()) return PyErr_Clear();  // those do not wait for the words of an exception
+  fail(call, take_failure(code));
+}
 
 Failure Responder::take_failure(ipc::FailureCode code) {
   Failure failure{.code = code};

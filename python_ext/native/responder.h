@@ -55,10 +55,6 @@ class Responder {
   // call.argument views the argument.
   void respond(RunningCall& call, ipc::Response response);
 
-  // Small answers to calls of a batch wait for those that follow, at most until the batch's last one. This sends them now. False: the
-  // host wants the worker to end. GIL: held; released while the lane is full.
-  bool send_packed();
-
  private:
   // Where a result that does not fit into a record is to lie.
   enum class Room { found, none, look_again, ending };
@@ -73,6 +69,7 @@ class Responder {
   void fail_to_encode(RunningCall& call);
   std::byte* claim(std::uint32_t payload_bytes);
   void pack(const RunningCall& call, const Encoded& encoded);
+  bool send_packed();
   void finish(const RunningCall& call);
 
   ipc::WorkerEnd& end_;

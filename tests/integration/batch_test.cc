@@ -125,6 +125,23 @@ TEST_P(Batches, give_arguments_as_their_calls_have_them) {
   EXPECT_EQ(outcomes[6].value().data().size(), 3u);
 }
 
+TEST_P(Batches, small_replies_come_while_a_large_one_waits_for_room) {
+  constexpr int kMostOfTheArena = 700'000;
+  Options small = chosen();
+  small.response_arena_bytes = 1 << 20;
+  pool = start(small);
+  auto held = pool.call_many("sized", std::vector<Payload>{value(kMostOfTheArena), value(1)});
+  ASSERT_TRUE(held[0]) << held[0].error().to_string();
+  submit("sized", value(10));
+  submit("sized", value(kMostOfTheArena), {.timeout = 60s, .when_full = WhenFull::wait});
+  ASSERT_TRUE(wait_until([this] { return pool.poll(), outcomes[0].has_value(); }));
+  EXPECT_EQ(outcomes[0]->value().data().size(), 10u);
+  EXPECT_FALSE(outcomes[1]);
+  held.clear();
+  ASSERT_TRUE(all_told());
+  EXPECT_EQ(outcomes[1]->value().data().size(), static_cast<std::size_t>(kMostOfTheArena));
+}
+
 TEST_P(Batches, pass_payloads_of_any_size_both_ways) {
   std::vector<std::vector<std::byte>> sent;
   std::vector<Payload> payloads;

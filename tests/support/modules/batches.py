@@ -68,6 +68,11 @@ def large(items):
     return [bytes([item]) * 20_000 for item in items]
 
 
+@samovar.method(batch=True, max_batch=2, max_wait="1h")
+def sized(items):
+    return [bytes(item) for item in items]
+
+
 @samovar.method(batch=True, max_batch=8, max_wait="50ms")
 def told(items, *, ctx):
     return [ctx.deadline] * len(items)
