@@ -173,6 +173,7 @@ bool read_response(std::span<const std::byte> message, Response& out) {
   out.flags = header.flags();
   out.kind = static_cast<Kind>(header.kind());
   out.status = static_cast<Status>(header.status());
+  out.header = {};
   return true;
 }
 

@@ -154,7 +154,8 @@ void write_request(const Request& request, std::byte* out);
 void write_response(const Response& response, std::byte* out);
 void write_note(const Note& note, std::byte* out);
 
-// Whether `message` is a request (response, note) with every enum in range; `out.payload` points into it.
+// Whether `message` is a request (response, note) with every enum in range; then nothing is left of what `out` was, and
+// `out.payload` points into it.
 bool read_request(std::span<const std::byte> message, Request& out);
 bool read_response(std::span<const std::byte> message, Response& out);
 bool read_note(std::span<const std::byte> message, Note& out);

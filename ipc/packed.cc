@@ -48,7 +48,7 @@ std::size_t head_bytes(std::uint64_t word) { return std::size_t{kWordBytes} * (1
 }  // namespace
 
 std::optional<std::uint32_t> PackedRequests::add(const Request& request) {
-  if (count_ == 0) {
+  if (empty()) {
     first_id_ = next_id_ = request.call_id;
     deadline_ns_ = request.deadline_ns;
     method_ = request.method;
@@ -57,16 +57,14 @@ std::optional<std::uint32_t> PackedRequests::add(const Request& request) {
   const bool own_deadline = request.deadline_ns != deadline_ns_;
   const auto size = static_cast<std::uint32_t>(request.payload.size());
   const std::uint32_t bytes = kWordBytes * (1 + own_id + own_deadline) + whole_words(size);
-  if (count_ == kPackedItemsMax || size_ + bytes > bytes_max_) return std::nullopt;
-  const std::uint32_t at = size_;
-  std::byte* out = put(bytes_.data() + at, std::uint64_t{size} | static_cast<std::uint64_t>(request.kind) << kKindShift |
-                                               std::uint64_t{request.flags} << kFlagsShift | (own_id ? kOwnId : 0) | (own_deadline ? kOwnDeadline : 0));
+  if (!has_room_for(bytes)) return std::nullopt;
+  const std::uint32_t at = this->size();
+  std::byte* out = put(append(bytes), std::uint64_t{size} | static_cast<std::uint64_t>(request.kind) << kKindShift |
+                                          std::uint64_t{request.flags} << kFlagsShift | (own_id ? kOwnId : 0) | (own_deadline ? kOwnDeadline : 0));
   if (own_id) out = put(out, request.call_id);
   if (own_deadline) out = put(out, request.deadline_ns);
   put_payload(out, request.payload);
   next_id_ = request.call_id + 1;
-  size_ += bytes;
-  ++count_;
   return at;
 }
 
@@ -76,7 +74,7 @@ Request PackedRequests::record(std::uint8_t flags) const {
           .method = method_,
           .kind = Kind::none,
           .flags = static_cast<std::uint8_t>(flags | kRequestPacked),
-          .payload = std::span(bytes_).first(size_)};
+          .payload = bytes()};
 }
 
 std::uint32_t PackedReader::count(const Request& record) {
@@ -111,19 +109,17 @@ const std::atomic<std::uint64_t>* PackedReader::next(Request& out) {
 }
 
 void PackedResponses::add(std::uint64_t call_id, std::uint64_t service_ns, Kind kind, std::span<const std::byte> payload) {
-  if (count_ == 0) {
+  if (empty()) {
     first_id_ = call_id;
     service_ns_ = service_ns;
   }
-  std::byte* out = put(bytes_.data() + size_, (call_id & 0xffff'ffff) | std::uint64_t{payload.size()} << PackedResponse::kSizeShift |
-                                                  static_cast<std::uint64_t>(kind) << PackedResponse::kKindShift);
-  put_payload(out, payload);
-  size_ += item_bytes(payload.size());
-  ++count_;
+  const std::uint64_t word = (call_id & 0xffff'ffff) | std::uint64_t{payload.size()} << PackedResponse::kSizeShift |
+                             static_cast<std::uint64_t>(kind) << PackedResponse::kKindShift;
+  put_payload(put(append(item_bytes(payload.size())), word), payload);
 }
 
 Response PackedResponses::record() const {
-  return {.call_id = first_id_, .service_ns = service_ns_, .status = Status::packed, .payload = std::span(bytes_).first(size_)};
+  return {.call_id = first_id_, .service_ns = service_ns_, .status = Status::packed, .payload = bytes()};
 }
 
 }  // namespace samovar::ipc

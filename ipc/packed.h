@@ -26,36 +26,59 @@ inline constexpr std::uint32_t kPackedBytesMax = 4096;    // of a record's items
 constexpr std::uint32_t whole_words(std::size_t bytes) { return (static_cast<std::uint32_t>(bytes) + 7u) & ~7u; }
 
 // Items put together in memory of one's own, whose lines nobody takes away, to be copied into a lane at once.
-class PackedRequests {
+class PackedItems {
  public:
-  // Items of up to `bytes_max` together.
-  explicit PackedRequests(std::uint32_t bytes_max) : bytes_max_(bytes_max < kPackedBytesMax ? bytes_max : kPackedBytesMax) {}
-
-  // The most that a request with a payload of that size adds, and whether it may be packed at all.
-  static std::uint32_t item_bytes_max(std::size_t payload_bytes) { return 24 + whole_words(payload_bytes); }
-  bool may_take(std::size_t payload_bytes) const { return payload_bytes <= kPackedPayloadMax && item_bytes_max(payload_bytes) <= bytes_max_; }
-  std::uint32_t bytes_max() const { return bytes_max_; }
-
-  // Appends `request`. Where its word lies, in bytes() from their beginning; nothing: there is no room.
-  // Requires: may_take() its payload; that the method is the first one's.
-  std::optional<std::uint32_t> add(const Request& request);
-
-  bool empty() const { return count_ == 0; }
+  std::uint32_t bytes_max() const { return bytes_max_; }  // of all items together
   std::uint32_t count() const { return count_; }
+  bool empty() const { return count_ == 0; }
+  bool full() const { return count_ == kPackedItemsMax; }
   void clear() { size_ = count_ = 0; }
 
-  // The record's request: `flags` besides those of the items.
-  Request record(std::uint8_t flags) const;
+ protected:
+  explicit PackedItems(std::uint32_t bytes_max) : bytes_max_(bytes_max < kPackedBytesMax ? bytes_max : kPackedBytesMax) {}
+
+  // Whether one with so many bytes before its payload may be packed at all.
+  bool may_take(std::uint32_t head_bytes, std::size_t payload_bytes) const {
+    return payload_bytes <= kPackedPayloadMax && head_bytes + whole_words(payload_bytes) <= bytes_max_;
+  }
+  bool has_room_for(std::uint32_t bytes) const { return !full() && size_ + bytes <= bytes_max_; }
+
+  // Where the next item is to be written. Requires: has_room_for() its bytes.
+  std::byte* append(std::uint32_t bytes) {
+    std::byte* const at = bytes_.data() + size_;
+    size_ += bytes;
+    ++count_;
+    return at;
+  }
+  std::uint32_t size() const { return size_; }
+  std::span<const std::byte> bytes() const { return {bytes_.data(), size_}; }
 
  private:
   const std::uint32_t bytes_max_;
   std::uint32_t size_ = 0;
   std::uint32_t count_ = 0;
+  alignas(8) std::array<std::byte, kPackedBytesMax> bytes_;
+};
+
+class PackedRequests : public PackedItems {
+ public:
+  explicit PackedRequests(std::uint32_t bytes_max) : PackedItems(bytes_max) {}
+
+  // Whether a request with a payload of that size may be packed at all, whatever it has of its own.
+  bool may_take(std::size_t payload_bytes) const { return PackedItems::may_take(24, payload_bytes); }
+
+  // Appends `request`. Where its word lies, in bytes() from their beginning; nothing: there is no room.
+  // Requires: may_take() its payload; that the method is the first one's.
+  std::optional<std::uint32_t> add(const Request& request);
+
+  // The record's request: `flags` besides those of the items.
+  Request record(std::uint8_t flags) const;
+
+ private:
   std::uint64_t first_id_ = 0;
   std::uint64_t next_id_ = 0;
   std::int64_t deadline_ns_ = 0;
   std::uint16_t method_ = 0;
-  alignas(8) std::array<std::byte, kPackedBytesMax> bytes_;
 };
 
 // The requests of a packed record, one by one. Payloads stay where the record is.
@@ -83,34 +106,25 @@ class PackedReader {
 // Whether the word of a request, a commit word or an item's, says so. Relaxed: ordered by the fence of started and revoked.
 inline bool is_revoked(const std::atomic<std::uint64_t>& word) { return (word.load(std::memory_order_relaxed) & kCommitRevoked) != 0; }
 
-// Answers, all of them with Status::ok and no flags. The rest as PackedRequests.
-class PackedResponses {
+// Answers, all of them with Status::ok and no flags.
+class PackedResponses : public PackedItems {
  public:
-  explicit PackedResponses(std::uint32_t bytes_max) : bytes_max_(bytes_max < kPackedBytesMax ? bytes_max : kPackedBytesMax) {}
+  explicit PackedResponses(std::uint32_t bytes_max) : PackedItems(bytes_max) {}
 
-  // Whether one with a payload of that size may be packed at all.
-  bool may_take(std::size_t payload_bytes) const { return payload_bytes <= kPackedPayloadMax && item_bytes(payload_bytes) <= bytes_max_; }
-
-  // Whether there is room for it beside the others.
-  bool has_room_for(std::size_t payload_bytes) const { return !full() && size_ + item_bytes(payload_bytes) <= bytes_max_; }
-  bool full() const { return count_ == kPackedItemsMax; }
+  // Whether one with a payload of that size may be packed at all, and whether there is room for it beside the others.
+  bool may_take(std::size_t payload_bytes) const { return PackedItems::may_take(8, payload_bytes); }
+  bool has_room_for(std::size_t payload_bytes) const { return PackedItems::has_room_for(item_bytes(payload_bytes)); }
 
   // `service_ns` is the same for all. Requires: may_take() and has_room_for() its payload.
   void add(std::uint64_t call_id, std::uint64_t service_ns, Kind kind, std::span<const std::byte> payload);
 
-  bool empty() const { return count_ == 0; }
-  void clear() { size_ = count_ = 0; }
   Response record() const;
 
  private:
   static constexpr std::uint32_t item_bytes(std::size_t payload_bytes) { return 8 + whole_words(payload_bytes); }
 
-  const std::uint32_t bytes_max_;
-  std::uint32_t size_ = 0;
-  std::uint32_t count_ = 0;
   std::uint64_t first_id_ = 0;
   std::uint64_t service_ns_ = 0;
-  alignas(8) std::array<std::byte, kPackedBytesMax> bytes_;
 };
 
 // One of them: of its call's id the lower half, by which a reader sees whether it is the one that it expects.

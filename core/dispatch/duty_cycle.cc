@@ -63,11 +63,7 @@ std::size_t DutyCycle::run() {
 
 void DutyCycle::enter(Call& call) {
   if (call.asynchronous) watch_deadline(call);
-  if (methods_.now().has_batches() && rule_of(call.method).max > 1) {
-    call.to_queued(Call::By::waiter);
-    keep_for_batch(call);
-    return;
-  }
+  if (keep_for_batch(call)) return call.to_queued(Call::By::waiter);
   if (!queue_.front() && !queue_.has_arrivals_but_one()) {
     const int slot = choose_worker_for(call);
     if (slot >= 0 && send(slot, call)) {

@@ -55,7 +55,6 @@ bool DutyCycle::take_response(int index, Slot& slot) {
   std::memcpy(copy, lane.message(), lane.size());
   ipc::Response of_nobody;
   ipc::Response& response = claimed ? entry.call->response : of_nobody;
-  response.header = {};  // an earlier use of this call may have had one; the rest is read
   const char* wrong = ipc::read_response({copy, lane.size()}, response) ? accept(slot, entry, response) : "it sent what is no response";
   if (wrong) {
     if (claimed) entry.call->to_sent();  // it stays in the journal; the proof of death ends it

@@ -289,6 +289,17 @@ TEST(Message, a_hint_tells_the_response_and_whether_more_follows) {
   }
 }
 
+TEST(Message, leaves_nothing_of_what_it_is_read_into) {
+  const Bytes old(64);
+  Response response{.call_id = 1, .service_ns = 2, .number = 3, .flags = kResponseInArena, .kind = Kind::tensor, .status = Status::failed, .payload = old, .header = old};
+  ASSERT_TRUE(read_response(written(Response{}), response));
+  EXPECT_TRUE(response.call_id == 0 && response.service_ns == 0 && response.number == 0 && response.flags == 0);
+  EXPECT_TRUE(response.kind == Kind::none && response.status == Status::ok && response.payload.empty() && response.header.empty());
+  Request request{.call_id = 1, .deadline_ns = 2, .method = 3, .kind = Kind::tensor, .flags = 4, .payload = old};
+  ASSERT_TRUE(read_request(written(Request{}), request));
+  EXPECT_TRUE(request.call_id == 0 && request.deadline_ns == 0 && request.method == 0 && request.kind == Kind::none && request.flags == 0 && request.payload.empty());
+}
+
 // The bytes in a heap block of exactly their size, where AddressSanitizer sees a read outside; what is read must lie inside.
 template <typename Message>
 bool read_exactly(const Bytes& bytes) {
