@@ -14,7 +14,7 @@
 #include <thread>
 #include <vector>
 
-#include "tests/support/thread_worker.h"
+#include "tests/support/fleet_checks.h"
 
 namespace samovar::test {
 namespace {
@@ -45,20 +45,6 @@ class Owned {
   explicit Owned(std::coroutine_handle<promise_type> handle) : handle_(handle) {}
   std::coroutine_handle<promise_type> handle_;
 };
-
-bool poll_until(Fleet& fleet, const std::function<bool()>& condition) {
-  return eventually([&] {
-    fleet->poll();
-    return condition();
-  });
-}
-
-void expect_settled(Fleet& fleet) {
-  fleet.finish();
-  EXPECT_EQ(fleet->accepted(), fleet.counters().outcomes());
-  EXPECT_EQ(fleet.counters().asynchronous.get(), 0u);
-  EXPECT_TRUE(eventually([&] { return fleet.counters().in_flight_sent.get() == fleet.counters().in_flight_ended.get(); }));
-}
 
 class EachMode : public testing::TestWithParam<Dispatcher> {};
 INSTANTIATE_TEST_SUITE_P(Modes, EachMode, testing::Values(Dispatcher::caller, Dispatcher::manual, Dispatcher::pinned),
@@ -262,7 +248,7 @@ TEST_P(EachMode, end_of_the_dispatcher_resumes_who_still_waits) {
       second.result.emplace(co_await f->async_call("echo", bytes(payload), {}));
     };
     one.emplace(retry(fleet, held, again));
-    ASSERT_TRUE(eventually([&] {
+    ASSERT_TRUE(wait_until([&] {
       fleet->poll();
       return fleet.holding(0) == 1;
     }));
@@ -350,7 +336,7 @@ TEST_P(EachMode, awaiting_races_with_polling_and_no_resumption_is_lost) {
     });
   }
   for (auto& thread : threads) thread.join();
-  EXPECT_TRUE(eventually([&] { return good == kThreads * kEach; })) << good;
+  EXPECT_TRUE(wait_until([&] { return good == kThreads * kEach; })) << good;
   end = true;
   poller.join();
   expect_settled(fleet);
@@ -444,7 +430,7 @@ TEST_P(EachMode, slow_call_of_a_batch_keeps_no_worker_from_the_others) {
   for (std::size_t i = 1; i < batch.data.size(); ++i) requests.push_back({"echo", bytes(batch.data[i])});
   std::vector<Result<Reply>> outcomes;
   std::thread caller([&] { outcomes = fleet->call_many(requests, {}); });
-  EXPECT_TRUE(eventually([&] { return fleet.served(0) + fleet.served(1) == requests.size() - 1; }));
+  EXPECT_TRUE(wait_until([&] { return fleet.served(0) + fleet.served(1) == requests.size() - 1; }));
   fleet.release(0);
   fleet.release(1);
   caller.join();
@@ -470,7 +456,7 @@ TEST_P(EachMode, batch_ends_at_its_deadline_or_its_stop_token_whole) {
 
   std::stop_source stop;
   std::thread requester([&] {
-    EXPECT_TRUE(eventually([&] { return fleet->queued() >= 4; }));
+    EXPECT_TRUE(wait_until([&] { return fleet->queued() >= 4; }));
     stop.request_stop();
   });
   for (const auto& outcome : fleet->call_many(requests, {.stop = stop.get_token()})) {

@@ -11,19 +11,12 @@
 #include <thread>
 #include <vector>
 
-#include "tests/support/thread_worker.h"
+#include "tests/support/fleet_checks.h"
 
 namespace samovar::test {
 namespace {
 
 using namespace std::chrono_literals;
-
-void expect_settled(Fleet& fleet) {
-  fleet.finish();
-  EXPECT_EQ(fleet->accepted(), fleet.counters().outcomes());
-  EXPECT_EQ(fleet.counters().asynchronous.get(), 0u);
-  EXPECT_TRUE(eventually([&] { return fleet.counters().in_flight_sent.get() == fleet.counters().in_flight_ended.get(); }));
-}
 
 // Submitted calls of numbered samples, and what became of each.
 class Calls {
@@ -92,7 +85,7 @@ TEST_P(EachDeathInBatches, each_call_has_one_outcome) {
   plan.on_run = [&](std::uint64_t, std::span<const std::byte> payload) { calls.note_run(payload); };
   Fleet fleet(fleet_options(2, mode()), std::move(plan));
   for (std::size_t i = 0; i < kCalls; ++i) calls.submit(fleet, i);
-  EXPECT_TRUE(eventually([&] { return fleet->poll(), calls.all_told(); }));
+  EXPECT_TRUE(wait_until([&] { return fleet->poll(), calls.all_told(); }));
   calls.expect_one_outcome_each();
   EXPECT_GE(fleet.deaths(), 2u);
   EXPECT_GE(calls.replied(), kCalls - 8 * 6) << "a death costs its own batch at most";
@@ -117,7 +110,7 @@ TEST_P(EachDeathInBatches, threads_that_submit_while_others_are_told) {
     });
   }
   for (std::thread& thread : threads) thread.join();
-  EXPECT_TRUE(eventually([&] { return fleet->poll(), calls.all_told(); }));
+  EXPECT_TRUE(wait_until([&] { return fleet->poll(), calls.all_told(); }));
   calls.expect_one_outcome_each();
   EXPECT_TRUE(fleet.violations().empty());
   expect_settled(fleet);
@@ -141,10 +134,10 @@ TEST_P(EachModeOfBatches, half_answered_when_the_worker_ends) {
   const auto held = Sample::make(100, 20);
   std::atomic<bool> held_is_told{false};
   ASSERT_TRUE(fleet->submit("hold", bytes(held), [&](Result<Reply> reply) { held_is_told = reply.has_value(); }, {}));
-  EXPECT_TRUE(eventually([&] { return fleet->poll(), fleet.holding(0) == 1; })) << "so that the others come together";
+  EXPECT_TRUE(wait_until([&] { return fleet->poll(), fleet.holding(0) == 1; })) << "so that the others come together";
   for (std::size_t i = 0; i < kCalls; ++i) calls.submit(fleet, i);
   fleet.release(0);
-  EXPECT_TRUE(eventually([&] { return fleet->poll(), calls.all_told() && held_is_told; }));
+  EXPECT_TRUE(wait_until([&] { return fleet->poll(), calls.all_told() && held_is_told; }));
   calls.expect_one_outcome_each();
   EXPECT_GE(calls.replied(), 4u);
   EXPECT_LT(calls.replied(), kCalls) << "those that had begun and were not answered are lost";
@@ -161,7 +154,7 @@ TEST_P(EachModeOfBatches, idempotent_calls_run_again_on_another_worker) {
   options.max_attempts = 10;
   Fleet fleet(options, std::move(plan));
   for (std::size_t i = 0; i < kCalls; ++i) calls.submit(fleet, i, {.idempotent = true});
-  EXPECT_TRUE(eventually([&] { return fleet->poll(), calls.all_told(); }));
+  EXPECT_TRUE(wait_until([&] { return fleet->poll(), calls.all_told(); }));
   EXPECT_EQ(calls.wrong(), 0);
   EXPECT_EQ(calls.replied(), kCalls);
   expect_settled(fleet);

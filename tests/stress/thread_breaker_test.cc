@@ -35,7 +35,7 @@ class Told {
     return static_cast<std::size_t>(std::ranges::count_if(events_, [&](const Event& e) { return e.kind == kind && e.method == method; }));
   }
   bool eventually_tells(EventKind kind, std::string_view method, std::size_t times = 1) {
-    return eventually([&] { return count(kind, method) == times; });
+    return wait_until([&] { return count(kind, method) == times; });
   }
 
  private:
@@ -57,9 +57,9 @@ class EachMode : public testing::TestWithParam<Dispatcher> {
   static Result<Reply> lose(Fleet& fleet, CallOptions options = {}) {
     const std::uint64_t before = fleet.holding(0);
     std::thread killer([&] {
-      EXPECT_TRUE(eventually([&] { return fleet.holding(0) > before; }));
+      EXPECT_TRUE(wait_until([&] { return fleet.holding(0) > before; }));
       fleet.kill(0);
-      EXPECT_TRUE(eventually([&] { return fleet.counters().workers_ready.get() == 1; })) << "replaced";
+      EXPECT_TRUE(wait_until([&] { return fleet.counters().workers_ready.get() == 1; })) << "replaced";
     });
     Result<Reply> reply = fleet->call("hold", bytes(kPayload), options);
     killer.join();
@@ -103,7 +103,7 @@ TEST_P(EachMode, a_probe_that_succeeds_closes_it) {
   Fleet fleet(with(1, 1ms));
   EXPECT_EQ(code_of(lose(fleet)), Code::worker_lost);
   fleet.release(0);
-  EXPECT_TRUE(eventually([&] { return call(fleet, "hold") != Code::breaker_open; }));
+  EXPECT_TRUE(wait_until([&] { return call(fleet, "hold") != Code::breaker_open; }));
   EXPECT_EQ(call(fleet, "hold"), std::nullopt);
   EXPECT_TRUE(told.eventually_tells(EventKind::breaker_closed, "hold"));
   EXPECT_EQ(told.count(EventKind::breaker_probing, "hold"), 1u);
@@ -112,7 +112,7 @@ TEST_P(EachMode, a_probe_that_succeeds_closes_it) {
 TEST_P(EachMode, a_probe_that_fails_opens_it_again) {
   Fleet fleet(with(1, 1ms));
   EXPECT_EQ(code_of(lose(fleet)), Code::worker_lost);
-  EXPECT_TRUE(eventually([&] {
+  EXPECT_TRUE(wait_until([&] {
     (void)call(fleet, "hold", {.timeout = 5ms});
     return told.count(EventKind::breaker_opened, "hold") == 2;
   }));
@@ -126,21 +126,21 @@ TEST_P(EachMode, no_more_probes_than_the_option_says_are_let_through_at_once) {
   options.workers = 3;
   Fleet fleet(options);
   const auto holding = [&] { return fleet.holding(0) + fleet.holding(1) + fleet.holding(2); };
-  ASSERT_TRUE(eventually([&] { return call(fleet, "hold", {.timeout = 5ms}) == Code::breaker_open; }));
+  ASSERT_TRUE(wait_until([&] { return call(fleet, "hold", {.timeout = 5ms}) == Code::breaker_open; }));
   const std::uint64_t before = holding();
 
   std::atomic<int> refused{0}, replied{0};
   std::vector<std::thread> callers;
   for (int i = 0; i < 2; ++i) {
     callers.emplace_back([&] {
-      ASSERT_TRUE(eventually([&] {
+      ASSERT_TRUE(wait_until([&] {
         const auto reply = fleet->call("hold", bytes(kPayload), {});
         if (reply) replied.fetch_add(1);
         return reply.has_value();
       }));
     });
   }
-  ASSERT_TRUE(eventually([&] { return holding() == before + 2; }));
+  ASSERT_TRUE(wait_until([&] { return holding() == before + 2; }));
   for (int i = 0; i < 10; ++i) {
     const auto reply = fleet->call("hold", bytes(kPayload), {});
     ASSERT_FALSE(reply);
@@ -154,7 +154,7 @@ TEST_P(EachMode, no_more_probes_than_the_option_says_are_let_through_at_once) {
 
 TEST_P(EachMode, a_deadline_that_passes_while_the_call_runs_is_one_failure_also_when_its_late_reply_comes) {
   Fleet fleet(with(2, 1h));
-  ASSERT_TRUE(eventually([&] {
+  ASSERT_TRUE(wait_until([&] {
     EXPECT_EQ(call(fleet, "hold", {.timeout = 50ms}), Code::deadline_exceeded);
     return fleet.holding(0) == 1;  // else its worker was not scheduled before the deadline
   }));
@@ -169,7 +169,7 @@ void await_sweep(Fleet& fleet) {
   std::vector<core::DutyCycle::Report> reports;
   for (int report = 0; report < 2; ++report) {
     const std::int64_t asked_ns = ipc::now_ns();
-    ASSERT_TRUE(eventually([&] { return fleet->report(reports).at_ns >= asked_ns; }));
+    ASSERT_TRUE(wait_until([&] { return fleet->report(reports).at_ns >= asked_ns; }));
   }
 }
 
@@ -178,7 +178,7 @@ TEST_P(EachMode, calls_that_expire_behind_a_slow_one_have_not_failed) {
   options.prefetch = 8;
   Fleet fleet(options);
   std::thread slow([&] { EXPECT_EQ(call(fleet, "hold"), std::nullopt); });
-  ASSERT_TRUE(eventually([&] { return fleet.holding(0) == 1; }));
+  ASSERT_TRUE(wait_until([&] { return fleet.holding(0) == 1; }));
   std::vector<std::thread> behind;
   for (int i = 0; i < 4; ++i) behind.emplace_back([&] { EXPECT_EQ(call(fleet, "echo", {.timeout = 10ms}), Code::deadline_exceeded); });
   for (std::thread& thread : behind) thread.join();
@@ -205,7 +205,7 @@ TEST_P(EachMode, an_idempotent_call_that_kills_worker_after_worker_is_one_failur
   EXPECT_EQ(first.error().context.attempts, 3);
   EXPECT_EQ(call(fleet, "echo", {.idempotent = true}), Code::worker_lost);
   EXPECT_EQ(call(fleet, "echo"), Code::breaker_open);
-  EXPECT_TRUE(eventually([&] { return fleet.deaths() == 6; }));
+  EXPECT_TRUE(wait_until([&] { return fleet.deaths() == 6; }));
 }
 
 TEST_P(EachMode, a_call_whose_deadline_passes_between_two_attempts_is_one_failure) {
@@ -256,7 +256,7 @@ class DroppedProbes : public EachMode {
   // The outcome of the first call of `hold` that is not refused.
   static std::optional<Code> probe(Fleet& fleet, CallOptions options = {}) {
     std::optional<Code> code;
-    EXPECT_TRUE(eventually([&] { return (code = call(fleet, "hold", options)) != Code::breaker_open; }));
+    EXPECT_TRUE(wait_until([&] { return (code = call(fleet, "hold", options)) != Code::breaker_open; }));
     return code;
   }
 };
@@ -269,16 +269,16 @@ TEST_P(DroppedProbes, that_are_cancelled_give_their_places_back) {
   std::stop_source before;
   before.request_stop();
   EXPECT_EQ(probe(fleet, {.stop = before.get_token()}), Code::cancelled);
-  ASSERT_TRUE(eventually([&] { return fleet->queued() == 0; }));
+  ASSERT_TRUE(wait_until([&] { return fleet->queued() == 0; }));
 
   std::stop_source stop;
   std::thread stops([&] {
-    EXPECT_TRUE(eventually([&] { return fleet.holding(0) == 1; }));
+    EXPECT_TRUE(wait_until([&] { return fleet.holding(0) == 1; }));
     stop.request_stop();
   });
   EXPECT_EQ(call(fleet, "hold", {.stop = stop.get_token()}), Code::cancelled);
   stops.join();
-  ASSERT_TRUE(eventually([&] { return fleet->queued() == 0; }));
+  ASSERT_TRUE(wait_until([&] { return fleet->queued() == 0; }));
   fleet.release(0);
   EXPECT_EQ(call(fleet, "hold"), std::nullopt);
   EXPECT_TRUE(told.eventually_tells(EventKind::breaker_closed, "hold"));
@@ -289,11 +289,11 @@ TEST_P(DroppedProbes, that_find_the_queue_full_or_no_worker_give_their_places_ba
   open(fleet);
   // One call runs, one waits.
   std::thread runs([&] { EXPECT_TRUE(fleet->call("sleep", bytes(Sample::make(1, 20, 300'000)), {})); });
-  ASSERT_TRUE(eventually([&] { return fleet.counters().in_flight_sent.get() == 2; }));
+  ASSERT_TRUE(wait_until([&] { return fleet.counters().in_flight_sent.get() == 2; }));
   EXPECT_EQ(probe(fleet, {.timeout = 10ms}), Code::deadline_exceeded) << "in the queue";
-  ASSERT_TRUE(eventually([&] { return fleet->queued() == 0; }));
+  ASSERT_TRUE(wait_until([&] { return fleet->queued() == 0; }));
   std::thread waits([&] { EXPECT_TRUE(fleet->call("sleep", bytes(Sample::make(1, 20, 0)), {})); });
-  ASSERT_TRUE(eventually([&] { return fleet->queued() == 1; }));
+  ASSERT_TRUE(wait_until([&] { return fleet->queued() == 1; }));
   EXPECT_EQ(call(fleet, "hold"), Code::queue_full);
   EXPECT_EQ(call(fleet, "hold", {.timeout = 10ms, .when_full = WhenFull::wait}), Code::deadline_exceeded);
   const std::vector<std::byte> too_large(fleet.arena().bytes_total() + 1);
@@ -312,7 +312,7 @@ TEST_P(DroppedProbes, of_a_method_that_the_pool_refuses_give_their_places_back) 
   Fleet fleet(options);
   EXPECT_EQ(code_of(lose(fleet)), Code::worker_lost);  // opens both
   std::thread probe_of_pool([&] {
-    EXPECT_TRUE(eventually([&] { return call(fleet, "sleep", {}) == std::nullopt; }));
+    EXPECT_TRUE(wait_until([&] { return call(fleet, "sleep", {}) == std::nullopt; }));
   });
   probe_of_pool.join();
   EXPECT_TRUE(told.eventually_tells(EventKind::breaker_closed, ""));
@@ -365,7 +365,7 @@ TEST_P(EachMode, whatever_becomes_of_its_probes_a_breaker_closes_when_the_cause_
     }
     for (std::thread& caller : callers) caller.join();
     deadly = false;
-    EXPECT_TRUE(eventually([&] {
+    EXPECT_TRUE(wait_until([&] {
       fleet->poll();
       return call(fleet, "echo") == std::nullopt && call(fleet, "sleep") == std::nullopt && fleet->breakers().all_closed();
     })) << "round " << round;

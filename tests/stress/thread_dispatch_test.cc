@@ -12,7 +12,7 @@
 #include <thread>
 #include <vector>
 
-#include "tests/support/thread_worker.h"
+#include "tests/support/fleet_checks.h"
 
 namespace samovar::test {
 namespace {
@@ -20,15 +20,6 @@ namespace {
 using namespace std::chrono_literals;
 
 Payload payload_of(const std::vector<std::byte>& data) { return bytes(data); }
-
-// Every accepted call has its one outcome, and nothing lies in a lane.
-void expect_settled(Fleet& fleet) {
-  fleet.finish();
-  EXPECT_EQ(fleet->accepted(), fleet.counters().outcomes());
-  EXPECT_EQ(fleet.counters().asynchronous.get(), 0u);
-  // A pinned dispatcher hears of the workers' ends in its own time.
-  EXPECT_TRUE(eventually([&] { return fleet.counters().in_flight_sent.get() == fleet.counters().in_flight_ended.get(); }));
-}
 
 // A slot for one outcome of a submitted call.
 struct Outcome {
@@ -48,13 +39,6 @@ struct Outcome {
     return times > 0;
   }
 };
-
-bool poll_until(Fleet& fleet, const std::function<bool()>& condition) {
-  return eventually([&] {
-    fleet->poll();
-    return condition();
-  });
-}
 
 // A thread in call(), held by its worker.
 class HeldCall {
@@ -101,7 +85,7 @@ TEST_P(EachMode, large_payloads_come_back_whole_and_all_blocks_with_them) {
   }
   EXPECT_GT(fleet.arena().bytes_in_use(), 0u) << "the last payload is viewed on";
   expect_settled(fleet);
-  EXPECT_TRUE(eventually([&] { return fleet.arena().bytes_in_use() == 0; }));
+  EXPECT_TRUE(wait_until([&] { return fleet.arena().bytes_in_use() == 0; }));
 }
 
 TEST_P(EachMode, a_loan_is_sent_as_it_lies) {
@@ -202,7 +186,7 @@ TEST_P(EachMode, a_callback_runs_inside_poll_once) {
     ran_in = std::this_thread::get_id();
     outcome.callback()(std::move(got));
   }, {}));
-  ASSERT_TRUE(eventually([&] { return fleet.counters().replied.get() == 1; }));  // by the backstop
+  ASSERT_TRUE(wait_until([&] { return fleet.counters().replied.get() == 1; }));  // by the backstop
   EXPECT_FALSE(outcome.arrived());
   ASSERT_TRUE(poll_until(fleet, [&] { return outcome.arrived(); }));
   EXPECT_EQ(ran_in, std::this_thread::get_id());
@@ -282,7 +266,7 @@ TEST(ThreadDispatch, submit_alone_makes_progress_by_the_backstop) {
     Fleet fleet(fleet_options(1, mode));
     Outcome outcome;
     ASSERT_TRUE(fleet->submit("echo", payload_of(Sample::make(1, 20)), outcome.callback(), {}));
-    EXPECT_TRUE(eventually([&] { return fleet.counters().replied.get() == 1; })) << to_string(mode);
+    EXPECT_TRUE(wait_until([&] { return fleet.counters().replied.get() == 1; })) << to_string(mode);
     EXPECT_FALSE(outcome.arrived());
     EXPECT_TRUE(poll_until(fleet, [&] { return outcome.arrived(); }));
   }
@@ -316,7 +300,7 @@ TEST_P(EachMode, an_expired_call_never_reaches_its_handler) {
   options.prefetch = 4;
   Fleet fleet(options, plan);
   HeldCall held(fleet, 20);
-  ASSERT_TRUE(eventually([&] { return fleet.holding(0) == 1; }));
+  ASSERT_TRUE(wait_until([&] { return fleet.holding(0) == 1; }));
   const auto waiting = fleet->call("echo", payload_of(Sample::make(1, 20)), {.timeout = 20ms});
   ASSERT_FALSE(waiting);
   EXPECT_EQ(waiting.error().code, Code::deadline_exceeded);
@@ -331,7 +315,7 @@ TEST_P(EachMode, a_submitted_call_expires_while_nobody_polls) {
   Fleet fleet(fleet_options(1, GetParam()));
   Outcome outcome;
   ASSERT_TRUE(fleet->submit("hold", payload_of(Sample::make(1, 20)), outcome.callback(), {.timeout = 30ms}));
-  EXPECT_TRUE(eventually([&] { return fleet.counters().timed_out_by_dispatcher.get() == 1; }));
+  EXPECT_TRUE(wait_until([&] { return fleet.counters().timed_out_by_dispatcher.get() == 1; }));
   ASSERT_TRUE(poll_until(fleet, [&] { return outcome.arrived(); }));
   EXPECT_EQ(outcome.result->error().code, Code::deadline_exceeded);
   fleet.release(0);
@@ -344,13 +328,13 @@ TEST_P(EachMode, a_submitted_call_is_sent_and_expires_while_a_caller_sleeps) {
   options.spin_max = 0ns;
   Fleet fleet(options);
   HeldCall sleeper(fleet, 20);
-  ASSERT_TRUE(eventually([&] { return fleet.holding(0) + fleet.holding(1) == 1; }));
+  ASSERT_TRUE(wait_until([&] { return fleet.holding(0) + fleet.holding(1) == 1; }));
   std::this_thread::sleep_for(20ms);  // not to synchronise: so that it has most probably gone to sleep
   Outcome sent, expired;
   ASSERT_TRUE(fleet->submit("echo", payload_of(Sample::make(1, 20)), sent.callback(), {}));
-  EXPECT_TRUE(eventually([&] { return fleet.counters().replied.get() == 1; }, 5s));
+  EXPECT_TRUE(wait_until([&] { return fleet.counters().replied.get() == 1; }, 5s));
   ASSERT_TRUE(fleet->submit("hold", payload_of(Sample::make(2, 20)), expired.callback(), {.timeout = 30ms}));
-  EXPECT_TRUE(eventually([&] { return fleet.counters().timed_out_by_dispatcher.get() == 1; }, 5s));
+  EXPECT_TRUE(wait_until([&] { return fleet.counters().timed_out_by_dispatcher.get() == 1; }, 5s));
   fleet.release(0);
   fleet.release(1);
   EXPECT_TRUE(sleeper.result());
@@ -364,7 +348,7 @@ TEST_P(EachMode, calls_that_timed_out_leave_the_queue_although_no_worker_is_free
   options.prefetch = 1;
   Fleet fleet(options);
   HeldCall held(fleet, 20);
-  ASSERT_TRUE(eventually([&] { return fleet.holding(0) == 1; }));
+  ASSERT_TRUE(wait_until([&] { return fleet.holding(0) == 1; }));
   for (int round = 0; round < 3; ++round) {
     std::vector<std::thread> callers;
     std::atomic<int> timed_out{0};
@@ -376,7 +360,7 @@ TEST_P(EachMode, calls_that_timed_out_leave_the_queue_although_no_worker_is_free
     }
     for (auto& caller : callers) caller.join();
     EXPECT_EQ(timed_out.load(), 4) << "round " << round;
-    EXPECT_TRUE(eventually([&] { return fleet->queued() == 0; }, 5s)) << "round " << round;
+    EXPECT_TRUE(wait_until([&] { return fleet->queued() == 0; }, 5s)) << "round " << round;
   }
   fleet.release(0);
   EXPECT_TRUE(held.result());
@@ -391,9 +375,9 @@ TEST_P(EachMode, a_stop_token_ends_a_running_and_a_waiting_call_at_once) {
   Fleet fleet(options);
   std::stop_source stop;
   HeldCall running(fleet, 20, {.stop = stop.get_token()});
-  ASSERT_TRUE(eventually([&] { return fleet.holding(0) == 1; }));
+  ASSERT_TRUE(wait_until([&] { return fleet.holding(0) == 1; }));
   HeldCall waiting(fleet, 20, {.stop = stop.get_token()});
-  ASSERT_TRUE(eventually([&] { return fleet->accepted() == 2; }));
+  ASSERT_TRUE(wait_until([&] { return fleet->accepted() == 2; }));
   stop.request_stop();
   for (HeldCall* call : {&running, &waiting}) {
     ASSERT_FALSE(call->result());
@@ -430,7 +414,7 @@ TEST_P(EachMode, calls_that_were_cancelled_before_leave_the_queue_at_once) {
     const auto cancelled = fleet->call("echo", payload_of(Sample::make(1, 20)), {.stop = stop.get_token()});
     ASSERT_FALSE(cancelled);
     ASSERT_EQ(cancelled.error().code, Code::cancelled);
-    ASSERT_TRUE(eventually([&] { return fleet->queued() == 0; })) << "a pinned dispatcher sweeps in its own time";
+    ASSERT_TRUE(wait_until([&] { return fleet->queued() == 0; })) << "a pinned dispatcher sweeps in its own time";
   }
   EXPECT_TRUE(fleet->call("echo", payload_of(Sample::make(1, 20)), {}));
   expect_settled(fleet);
@@ -466,7 +450,7 @@ TEST_P(EachMode, a_full_queue_is_an_answer) {
   Fleet fleet(options);
   Outcome outcomes[4];
   ASSERT_TRUE(fleet->submit("hold", payload_of(Sample::make(0, 20)), outcomes[0].callback(), {}));
-  ASSERT_TRUE(eventually([&] { return fleet.holding(0) == 1; }));
+  ASSERT_TRUE(wait_until([&] { return fleet.holding(0) == 1; }));
   ASSERT_TRUE(fleet->submit("echo", payload_of(Sample::make(1, 20)), outcomes[1].callback(), {}));
   ASSERT_TRUE(fleet->submit("echo", payload_of(Sample::make(2, 20)), outcomes[2].callback(), {}));
   const auto full = fleet->submit("echo", payload_of(Sample::make(3, 20)), outcomes[3].callback(), {});
@@ -485,7 +469,7 @@ TEST_P(EachMode, when_full_wait_waits_for_a_place_or_the_deadline) {
   options.prefetch = 1;
   Fleet fleet(options);
   HeldCall held(fleet, 20);
-  ASSERT_TRUE(eventually([&] { return fleet.holding(0) == 1; }));
+  ASSERT_TRUE(wait_until([&] { return fleet.holding(0) == 1; }));
   Outcome queued;
   ASSERT_TRUE(fleet->submit("echo", payload_of(Sample::make(1, 20)), queued.callback(), {}));
   const auto late = fleet->call("echo", payload_of(Sample::make(2, 20)), {.timeout = 30ms, .when_full = WhenFull::wait});
@@ -517,7 +501,7 @@ TEST_P(EachMode, a_dead_worker_loses_its_running_call_and_the_others_run_elsewhe
   for (std::size_t i = 0; i < kCalls; ++i) {
     ASSERT_TRUE(fleet->submit(i == 0 ? "hold" : "echo", payload_of(Sample::make(i, 30)), outcomes[i].callback(), {}));
   }
-  ASSERT_TRUE(eventually([&] { return fleet.holding(0) == 1 && fleet.counters().in_flight_sent.get() == 8; }));
+  ASSERT_TRUE(wait_until([&] { return fleet.holding(0) == 1 && fleet.counters().in_flight_sent.get() == 8; }));
   fleet.kill(0);
   ASSERT_TRUE(poll_until(fleet, [&] { return std::all_of(outcomes, outcomes + kCalls, [](Outcome& o) { return o.arrived(); }); }));
   ASSERT_FALSE(*outcomes[0].result);
@@ -666,11 +650,6 @@ TEST_P(EachMode, calls_behind_a_stuck_one_are_taken_back_for_an_idle_worker) {
 
 // --- workers that lie -----------------------------------------------------------------------------------------------------
 
-struct LieCase {
-  Lie lie;
-  const char* name;
-};
-
 class EachLie : public testing::TestWithParam<LieCase> {};
 INSTANTIATE_TEST_SUITE_P(Lies, EachLie,
                          testing::Values(LieCase{Lie::wrong_call_id, "wrong_call_id"}, LieCase{Lie::skips_unasked, "skips_unasked"},
@@ -707,7 +686,7 @@ TEST(ThreadDispatch, a_worker_that_releases_a_block_that_it_does_not_have_is_kil
   plan.lie = [](int, std::uint64_t incarnation) { return incarnation == 1 ? Lie::releases_unasked : Lie::none; };
   Fleet fleet(fleet_options(1, Dispatcher::caller), plan);
   EXPECT_TRUE(fleet->call("keep", payload_of(Sample::make(1, 10'000)), {}));
-  EXPECT_TRUE(eventually([&] {
+  EXPECT_TRUE(wait_until([&] {
     fleet->backstop();
     return fleet.deaths() == 1;
   }));
@@ -743,7 +722,7 @@ TEST(ThreadDispatch, a_count_of_started_calls_that_cannot_be_makes_no_call_run_t
   for (std::size_t i = 0; i < 4; ++i) {
     ASSERT_TRUE(fleet->submit(i == 0 ? "hold" : "echo", payload_of(Sample::make(i, 30)), outcomes[i].callback(), {}));
   }
-  ASSERT_TRUE(eventually([&] { return fleet.holding(0) == 1 && fleet.counters().in_flight_sent.get() == 4; }));
+  ASSERT_TRUE(wait_until([&] { return fleet.holding(0) == 1 && fleet.counters().in_flight_sent.get() == 4; }));
   fleet.kill(0);
   ASSERT_TRUE(poll_until(fleet, [&] { return std::all_of(outcomes, outcomes + 4, [](Outcome& o) { return o.arrived(); }); }));
   for (auto& outcome : outcomes) {
@@ -808,7 +787,7 @@ TEST_P(EachMode, a_poller_and_callers_do_not_steal_each_others_wake_ups) {
   }
   for (auto& caller : callers) caller.join();
   EXPECT_EQ(late.load(), 0);
-  EXPECT_TRUE(eventually([&] { return callbacks.load() == submitted; }, 5s));
+  EXPECT_TRUE(wait_until([&] { return callbacks.load() == submitted; }, 5s));
   stop.store(true);
   poller.join();
   EXPECT_EQ(fleet.counters().timed_out_by_waiter.get() + fleet.counters().timed_out_by_dispatcher.get(), 0u);
@@ -845,10 +824,10 @@ TEST_P(EachMode, waiting_for_a_place_steals_no_wake_up) {
 TEST_P(EachMode, drain_waits_for_accepted_calls_and_refuses_new_ones) {
   Fleet fleet(fleet_options(1, GetParam()));
   HeldCall held(fleet, 20);
-  ASSERT_TRUE(eventually([&] { return fleet.holding(0) == 1; }));
+  ASSERT_TRUE(wait_until([&] { return fleet.holding(0) == 1; }));
   std::thread drainer([&] { fleet->drain(ipc::now_ns() + 20'000'000'000); });
   std::optional<Result<Reply>> refused;
-  ASSERT_TRUE(eventually([&] {
+  ASSERT_TRUE(wait_until([&] {
     refused.emplace(fleet->call("echo", payload_of(Sample::make(1, 20)), {.timeout = 1ms}));
     return !*refused && refused->error().code == Code::pool_stopped;
   }));
@@ -864,7 +843,7 @@ TEST_P(EachMode, drain_fails_what_is_left_at_its_time) {
   options.prefetch = 2;
   Fleet fleet(options);
   HeldCall running(fleet, 20), ready(fleet, 20), queued(fleet, 20);
-  ASSERT_TRUE(eventually([&] { return fleet.holding(0) == 1 && fleet->accepted() == 3; }));
+  ASSERT_TRUE(wait_until([&] { return fleet.holding(0) == 1 && fleet->accepted() == 3; }));
   Outcome outcome;
   ASSERT_TRUE(fleet->submit("echo", payload_of(Sample::make(1, 20)), outcome.callback(), {}));
   fleet->drain(ipc::now_ns() + 30'000'000);
@@ -899,7 +878,7 @@ TEST_P(EachMode, drain_while_many_call_ends_every_call) {
         }
       });
     }
-    ASSERT_TRUE(eventually([&] { return replied.load() > 100; }));
+    ASSERT_TRUE(wait_until([&] { return replied.load() > 100; }));
     const auto begin = std::chrono::steady_clock::now();
     fleet->drain(ipc::now_ns() + 10'000'000'000);
     EXPECT_LT(std::chrono::steady_clock::now() - begin, 5s);

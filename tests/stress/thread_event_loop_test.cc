@@ -8,7 +8,7 @@
 #include <thread>
 #include <vector>
 
-#include "tests/support/thread_worker.h"
+#include "tests/support/fleet_checks.h"
 
 namespace samovar::test {
 namespace {
@@ -25,20 +25,6 @@ Fleet::Plan plan_with(std::uint32_t concurrency) {
   Fleet::Plan plan;
   plan.concurrency = concurrency;
   return plan;
-}
-
-void expect_settled(Fleet& fleet) {
-  fleet.finish();
-  EXPECT_EQ(fleet->accepted(), fleet.counters().outcomes());
-  EXPECT_EQ(fleet.counters().asynchronous.get(), 0u);
-  EXPECT_TRUE(eventually([&] { return fleet.counters().in_flight_sent.get() == fleet.counters().in_flight_ended.get(); }));
-}
-
-bool poll_until(Fleet& fleet, const std::function<bool()>& condition) {
-  return eventually([&] {
-    fleet->poll();
-    return condition();
-  });
 }
 
 // From several threads, by call() and submit(). Each outcome is a right reply, or worker_lost where workers die.

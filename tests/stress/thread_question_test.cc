@@ -12,7 +12,7 @@
 
 #include <samovar/host.h>
 
-#include "tests/support/thread_worker.h"
+#include "tests/support/fleet_checks.h"
 
 namespace samovar::test {
 namespace {
@@ -28,13 +28,6 @@ void expose(Fleet& fleet, F function) {
 }
 
 bool is_right(const Result<Reply>& reply, const std::vector<std::byte>& payload) { return reply && Sample::is_reply_to(reply->data(), payload); }
-
-void expect_settled(Fleet& fleet) {
-  fleet.finish();
-  EXPECT_EQ(fleet->accepted(), fleet.counters().outcomes());
-  EXPECT_EQ(fleet.counters().asynchronous.get(), 0u);
-  EXPECT_TRUE(eventually([&] { return fleet.counters().in_flight_sent.get() == fleet.counters().in_flight_ended.get(); }));
-}
 
 class EachModeOfQuestions : public testing::TestWithParam<Dispatcher> {};
 INSTANTIATE_TEST_SUITE_P(Modes, EachModeOfQuestions, testing::Values(Dispatcher::caller, Dispatcher::manual, Dispatcher::pinned),
@@ -89,7 +82,7 @@ TEST_P(EachModeOfQuestions, calls_that_are_given_up_in_the_middle_leave_nothing_
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(wrong, 0);
-  EXPECT_TRUE(eventually([&] { return fleet->poll(), told == submitted; }));
+  EXPECT_TRUE(wait_until([&] { return fleet->poll(), told == submitted; }));
   const auto payload = questions(3);
   EXPECT_TRUE(is_right(fleet->call("ask", bytes(payload), {}), payload));
   EXPECT_EQ(fleet.deaths(), 0u);
@@ -102,7 +95,7 @@ TEST_P(EachModeOfQuestions, deadline_frees_the_worker_whose_question_still_runs)
   Fleet fleet(fleet_options(1, GetParam()));
   expose(fleet, [&](std::int64_t n) {
     ++begun;
-    EXPECT_TRUE(eventually([&] { return go_on.load(); }));
+    EXPECT_TRUE(wait_until([&] { return go_on.load(); }));
     ++ended;
     return 2 * n;
   });
@@ -117,7 +110,7 @@ TEST_P(EachModeOfQuestions, deadline_frees_the_worker_whose_question_still_runs)
     EXPECT_EQ(ended, 0);
   }
   go_on = true;
-  EXPECT_TRUE(eventually([&] { return ended == begun; }));
+  EXPECT_TRUE(wait_until([&] { return ended == begun; }));
   EXPECT_EQ(fleet.deaths(), 0u);
   expect_settled(fleet);
 }
@@ -128,20 +121,20 @@ TEST_P(EachModeOfQuestions, late_answer_to_a_dead_worker_reaches_nobody) {
     std::atomic<bool> asked{false}, go_on{false}, returned{false};
     expose(fleet, [&](std::int64_t n) {
       asked = true;
-      returned = eventually([&] { return go_on.load(); });
+      returned = wait_until([&] { return go_on.load(); });
       return 2 * n;
     });
     const auto payload = questions(1);
     std::optional<Code> end;
     std::thread caller([&] { end = fleet->call("ask", bytes(payload), {}).error().code; });
-    EXPECT_TRUE(eventually([&] { return asked.load(); }));
+    EXPECT_TRUE(wait_until([&] { return asked.load(); }));
     fleet.kill(0);
     caller.join();
     EXPECT_EQ(end, Code::worker_lost);
     std::thread opens([&] { go_on = true; });  // beside the successor's own questions
     EXPECT_TRUE(is_right(fleet->call("ask", bytes(payload), {}), payload));
     opens.join();
-    EXPECT_TRUE(eventually([&] { return returned.load(); }));
+    EXPECT_TRUE(wait_until([&] { return returned.load(); }));
   }
   EXPECT_TRUE(fleet.violations().empty());
   expect_settled(fleet);
@@ -187,17 +180,12 @@ TEST_P(EachModeOfQuestions, more_answers_than_the_note_lane_holds_all_come) {
   const auto payload = questions(kQuestions);
   std::optional<Result<Reply>> reply;
   std::thread caller([&] { reply.emplace(fleet->call("ask_at_once", bytes(payload), {})); });
-  EXPECT_TRUE(eventually([&] { return answered == kQuestions && fleet.holding(0) == 1; }));
+  EXPECT_TRUE(wait_until([&] { return answered == kQuestions && fleet.holding(0) == 1; }));
   fleet.release(0);
   caller.join();
   EXPECT_TRUE(is_right(*reply, payload)) << (*reply ? "another reply" : reply->error().to_string());
   expect_settled(fleet);
 }
-
-struct LieCase {
-  Lie lie;
-  const char* name;
-};
 
 class EachLieInQuestions : public testing::TestWithParam<LieCase> {};
 INSTANTIATE_TEST_SUITE_P(Lies, EachLieInQuestions,

@@ -8,7 +8,7 @@
 #include <thread>
 #include <vector>
 
-#include "tests/support/thread_worker.h"
+#include "tests/support/fleet_checks.h"
 
 namespace samovar::test {
 namespace {
@@ -34,13 +34,6 @@ std::optional<std::uint64_t> read(Stream& stream) {
     if (!chunk || number(*chunk) != came++) return std::nullopt;
   }
   return came;
-}
-
-void expect_settled(Fleet& fleet) {
-  fleet.finish();
-  EXPECT_EQ(fleet->accepted(), fleet.counters().outcomes());
-  EXPECT_EQ(fleet.counters().asynchronous.get(), 0u);
-  EXPECT_TRUE(eventually([&] { return fleet.counters().in_flight_sent.get() == fleet.counters().in_flight_ended.get(); }));
 }
 
 class EachModeOfStreams : public testing::TestWithParam<Dispatcher> {};
@@ -82,7 +75,7 @@ TEST_P(EachModeOfStreams, callbacks_and_a_stop_from_another_thread) {
     ASSERT_TRUE(fleet->submit_stream("stream", bytes(payload), [&](Reply chunk) { EXPECT_EQ(number(chunk), came++); },
                                      [&](Result<Reply> r) { end = r ? Code::system_error : r.error().code; }, {.stop = stop.get_token()}));
     std::thread stopper([&] { stop.request_stop(); });
-    EXPECT_TRUE(eventually([&] { return fleet->poll(), end.has_value(); }));
+    EXPECT_TRUE(wait_until([&] { return fleet->poll(), end.has_value(); }));
     EXPECT_EQ(end, Code::cancelled);
     stopper.join();
   }
@@ -112,16 +105,16 @@ TEST_P(EachModeOfStreams, streams_of_workers_that_are_killed_end_in_worker_lost)
   expect_settled(fleet);
 }
 
-struct LieCase {
+struct WrongChunk {
   Lie lie;
   const char* says;
 };
 
-class EachLieOfStreams : public testing::TestWithParam<LieCase> {};
+class EachLieOfStreams : public testing::TestWithParam<WrongChunk> {};
 INSTANTIATE_TEST_SUITE_P(Lies, EachLieOfStreams,
-                         testing::Values(LieCase{Lie::chunk_unasked, "a chunk in a call that is no stream"},
-                                         LieCase{Lie::chunk_beyond_credit, "more chunks than it has credit for"},
-                                         LieCase{Lie::chunk_outside, "its chunk lies outside its arena"}),
+                         testing::Values(WrongChunk{Lie::chunk_unasked, "a chunk in a call that is no stream"},
+                                         WrongChunk{Lie::chunk_beyond_credit, "more chunks than it has credit for"},
+                                         WrongChunk{Lie::chunk_outside, "its chunk lies outside its arena"}),
                          [](const auto& info) { return "lie_" + std::to_string(info.index); });
 
 TEST_P(EachLieOfStreams, ends_the_worker_and_its_call) {
@@ -133,7 +126,7 @@ TEST_P(EachLieOfStreams, ends_the_worker_and_its_call) {
     EXPECT_EQ(fleet->call("echo", bytes(payload), {}).error().code, Code::worker_lost);
   } else {
     Result<Stream> stream = fleet->stream("stream", bytes(payload), {});
-    EXPECT_TRUE(eventually([&] { return fleet->poll(), !fleet.violations().empty(); })) << "before anything is taken, which gives credit";
+    EXPECT_TRUE(wait_until([&] { return fleet->poll(), !fleet.violations().empty(); })) << "before anything is taken, which gives credit";
     EXPECT_EQ(stream->result().error().code, Code::worker_lost);
   }
   ASSERT_EQ(fleet.violations().size(), 1u);

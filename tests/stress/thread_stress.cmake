@@ -1,5 +1,6 @@
 # Stress with workers that are threads: no process, no Python, so that ThreadSanitizer sees both ends of every lane.
 add_library(samovar_thread_worker STATIC
+  ${PROJECT_SOURCE_DIR}/tests/support/fleet_checks.h
   ${PROJECT_SOURCE_DIR}/tests/support/thread_batch.cc
   ${PROJECT_SOURCE_DIR}/tests/support/thread_event_loop.cc
   ${PROJECT_SOURCE_DIR}/tests/support/thread_questions.cc

@@ -195,12 +195,12 @@ TEST_P(RandomMix, every_accepted_call_has_one_right_outcome) {
   EXPECT_EQ(tally.stopped.load(), 0u) << "drain gave up on calls";
   EXPECT_EQ(fleet->accepted(), fleet.counters().outcomes());
   EXPECT_EQ(fleet.counters().asynchronous.get(), 0u);
-  EXPECT_TRUE(eventually([&] { return fleet.counters().in_flight_sent.get() == fleet.counters().in_flight_ended.get(); }));
+  EXPECT_TRUE(wait_until([&] { return fleet.counters().in_flight_sent.get() == fleet.counters().in_flight_ended.get(); }));
   // What the callers saw is what the pool counted; a call can be refused with a deadline or a stop before it was accepted.
   EXPECT_EQ(tally.replied.load(), fleet.counters().replied.get());
   EXPECT_EQ(tally.lost.load(), fleet.counters().calls_lost.get());
   EXPECT_EQ(tally.outcomes() + tally.full.load() + tally.exhausted.load(), fleet->accepted() + fleet.counters().rejected.get());
-  EXPECT_TRUE(eventually([&] { return fleet.arena().bytes_in_use() == 0; })) << fleet.arena().bytes_in_use() << " bytes are left";
+  EXPECT_TRUE(wait_until([&] { return fleet.arena().bytes_in_use() == 0; })) << fleet.arena().bytes_in_use() << " bytes are left";
   EXPECT_EQ(fleet.counters().escaped_views(), 0u);
   EXPECT_GT(tally.replied.load(), 100u);
   if (mix.deaths) {

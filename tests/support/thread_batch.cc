@@ -1,10 +1,7 @@
 // The ThreadWorker that takes several calls at once: it begins all of a batch, and then answers them, small answers by threes.
-#include <cstdio>
-#include <cstdlib>
 #include <utility>
 #include <vector>
 
-#include "ipc/packed.h"
 #include "tests/support/thread_worker.h"
 
 namespace samovar::test {
@@ -18,7 +15,7 @@ constexpr std::uint32_t kAnswersAtOnce = 3;
 bool ThreadWorker::begin_record(const ipc::Request& record, std::vector<BatchItem>& items) {
   const bool packed = (record.flags & ipc::kRequestPacked) != 0;
   const std::uint32_t count = packed ? ipc::PackedReader::count(record) : 1;
-  if (count == 0) std::abort();  // the host has published what is no request
+  if (count == 0) broken("the host has published what is no request");
   const auto dies_here = [&](Point point) { return fate_.death == point && fate_.at >= number_ && fate_.at < number_ + count; };
   count_consumed(record);
   if (dies_here(Point::before_start)) return false;
@@ -28,7 +25,7 @@ bool ThreadWorker::begin_record(const ipc::Request& record, std::vector<BatchIte
     const bool expired = request.deadline_ns != 0 && ipc::has_passed(request.deadline_ns);
     const bool wanted = !ipc::is_revoked(word);
     const auto payload = end_->payload(request);
-    if (!payload) std::abort();  // the host has named a block outside of its arena
+    if (!payload) broken("the host has named a block outside of its arena");
     items.push_back({.call_id = request.call_id,
                      .number = number_++,
                      .kind = request.kind,
@@ -66,12 +63,8 @@ bool ThreadWorker::serve_batch(ipc::Request record) {
   // Publishes `response`, of `count` calls whose last one is `item`.
   const auto publish = [&](const ipc::Response& response, std::uint32_t count, const BatchItem& item) {
     const auto dies_here = [&](Point point) { return fate_.death == point && fate_.at == item.number; };
-    const auto size = static_cast<std::uint32_t>(response.payload.size());
-    std::byte* out;
-    while ((out = end_->try_claim(size)) == nullptr) {
-      end_->wait_for_room(size);
-      if (killed_.load() || end_->stopping()) return false;
-    }
+    std::byte* const out = claim(response.payload.size());
+    if (out == nullptr) return false;
     ipc::write_response(response, out);
     if (dies_here(Point::in_handler)) return false;
     if (&item == &items.back()) end_->give_back();

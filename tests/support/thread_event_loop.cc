@@ -1,20 +1,10 @@
 // The ThreadWorker that runs several calls at once, as a worker with an event loop does.
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <utility>
 
 #include "tests/support/thread_worker.h"
 
 namespace samovar::test {
-namespace {
-
-[[noreturn]] void broken(const char* what) {
-  std::fprintf(stderr, "thread_worker: %s\n", what);
-  std::abort();
-}
-
-}  // namespace
 
 void ThreadWorker::run_at_once() {
   std::vector<Begun> begun;
@@ -76,11 +66,8 @@ bool ThreadWorker::answer_one(std::vector<Begun>& begun) {
     for (std::byte& byte : result_) byte = ~byte;
     response.payload = result_;
     if (!place(response)) return false;
-    std::byte* out;
-    while ((out = end_->try_claim(static_cast<std::uint32_t>(response.payload.size()))) == nullptr) {
-      end_->wait_for_room(static_cast<std::uint32_t>(response.payload.size()));
-      if (killed_.load() || end_->stopping()) return false;
-    }
+    std::byte* const out = claim(response.payload.size());
+    if (out == nullptr) return false;
     ipc::write_response(response, out);
     if (fate_.death == Point::in_handler && fate_.at == call.number) return false;
     end_->publish();
@@ -89,7 +76,7 @@ bool ThreadWorker::answer_one(std::vector<Begun>& begun) {
   ipc::Request unbegun;
   if (lie_ == Lie::answers_unbegun && end_->peek(unbegun) == ipc::Peek::record) {
     (void)publish(unbegun.call_id);
-    while (!killed_.load()) std::this_thread::sleep_for(std::chrono::microseconds(100));  // were it begun, it could have any answer
+    idle_until([] { return false; });  // were it begun, it could have any answer
     return false;
   }
   if (!publish(call.request.call_id)) return false;

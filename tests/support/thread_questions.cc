@@ -1,6 +1,4 @@
 // The ThreadWorker that calls functions of the host, and the wrong questions that it can ask.
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <utility>
 #include <vector>
@@ -12,11 +10,6 @@
 
 namespace samovar::test {
 namespace {
-
-[[noreturn]] void broken(const char* what) {
-  std::fprintf(stderr, "thread_worker: %s\n", what);
-  std::abort();
-}
 
 std::vector<std::byte> double_of(std::uint32_t number) {
   const Payload question = arguments({"double", static_cast<std::int64_t>(number)});
@@ -49,7 +42,7 @@ ThreadWorker::Asked ThreadWorker::ask(const ipc::Request& request) {
     }
     if (at_once && answered == 0) {
       holding_.fetch_add(1);
-      while (!released_.load() && !killed_.load()) std::this_thread::sleep_for(std::chrono::microseconds(100));
+      idle_until([&] { return released_.load(); });
     }
     if (killed_.load() || end_->stopping()) return Asked::dead;
     ipc::Note note;
@@ -73,12 +66,8 @@ ThreadWorker::Asked ThreadWorker::ask(const ipc::Request& request) {
 }
 
 bool ThreadWorker::send_question(const ipc::Response& question) {
-  const auto size = static_cast<std::uint32_t>(question.payload.size());
-  std::byte* out;
-  while ((out = end_->try_claim(size)) == nullptr) {
-    end_->wait_for_room(size);
-    if (killed_.load() || end_->stopping()) return false;
-  }
+  std::byte* const out = claim(question.payload.size());
+  if (out == nullptr) return false;
   ipc::write_response(question, out);
   end_->publish();
   return true;

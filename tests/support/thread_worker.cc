@@ -16,11 +16,6 @@ namespace {
 constexpr auto kSuperviseEvery = std::chrono::milliseconds(1);
 constexpr std::uint64_t kPingId = 0;
 
-[[noreturn]] void broken(const char* what) {
-  std::fprintf(stderr, "thread_worker: %s\n", what);
-  std::abort();
-}
-
 std::vector<std::uint8_t> failure() {
   flatbuffers::FlatBufferBuilder builder;
   const auto type = builder.CreateString("ValueError");
@@ -38,6 +33,11 @@ std::span<std::byte> writable(std::span<const std::byte> pages) {
 }
 
 }  // namespace
+
+void broken(const char* what) {
+  std::fprintf(stderr, "thread_worker: %s\n", what);
+  std::abort();
+}
 
 std::vector<ipc::Method> methods() {
   return {{.name = "echo"}, {.name = "sleep"}, {.name = "fail"}, {.name = "hold"}, {.name = "same"}, {.name = "keep"}, {.name = "stream", .stream = true},
@@ -123,7 +123,7 @@ bool ThreadWorker::serve(const ipc::Request& request) {
     if (lie_ != Lie::none) {
       lie(request);
       if (lie_ >= Lie::chunk_unasked && lie_ <= Lie::asks_with_flags) {
-        while (!killed_.load()) std::this_thread::sleep_for(std::chrono::microseconds(100));  // found out while it lives
+        idle_until([] { return false; });  // found out while it lives
       }
       if (lie_ != Lie::never_consumes && lie_ != Lie::started_runs_ahead && lie_ != Lie::releases_unasked && lie_ != Lie::asks_garbage) return false;
     }
@@ -142,10 +142,7 @@ bool ThreadWorker::serve(const ipc::Request& request) {
       }
       case Method::hold:
         holding_.fetch_add(1);
-        while (!released_.load() && !killed_.load() && !end_->stopping() &&
-               (end_->current_word()->load(std::memory_order_relaxed) & ipc::kCommitRevoked) == 0) {
-          std::this_thread::sleep_for(std::chrono::microseconds(100));
-        }
+        idle_until([&] { return released_.load() || end_->stopping() || ipc::is_revoked(*end_->current_word()); });
         break;
       case Method::echo: break;
       case Method::stream:
@@ -222,11 +219,8 @@ bool ThreadWorker::stream(const ipc::Request& request) {
 }
 
 bool ThreadWorker::send_chunk(const ipc::Request& request, std::uint64_t number) {
-  std::byte* out;
-  while ((out = end_->try_claim(sizeof number)) == nullptr) {
-    end_->wait_for_room(sizeof number);
-    if (killed_.load() || end_->stopping()) return false;
-  }
+  std::byte* const out = claim(sizeof number);
+  if (out == nullptr) return false;
   ipc::write_response({.call_id = request.call_id, .kind = ipc::Kind::bytes, .status = ipc::Status::chunk, .payload = std::as_bytes(std::span(&number, 1))}, out);
   end_->publish();
   return true;
@@ -250,13 +244,19 @@ bool ThreadWorker::place(ipc::Response& response) {
   }
 }
 
-bool ThreadWorker::respond(const ipc::Response& response, bool publish, bool consume_first) {
-  const auto size = static_cast<std::uint32_t>(response.payload.size());
+std::byte* ThreadWorker::claim(std::size_t payload_bytes) {
+  const auto size = static_cast<std::uint32_t>(payload_bytes);
   std::byte* out;
   while ((out = end_->try_claim(size)) == nullptr) {
     end_->wait_for_room(size);
-    if (killed_.load() || end_->stopping()) return false;
+    if (killed_.load() || end_->stopping()) return nullptr;
   }
+  return out;
+}
+
+bool ThreadWorker::respond(const ipc::Response& response, bool publish, bool consume_first) {
+  std::byte* const out = claim(response.payload.size());
+  if (out == nullptr) return false;
   ipc::write_response(response, out);
   if (!publish) return false;
   auto* page = reinterpret_cast<ipc::WorkerPage*>(const_cast<std::byte*>(channel_.worker_memory()));
@@ -329,15 +329,6 @@ void ThreadWorker::lie(const ipc::Request& request) {
 }
 
 // --- Fleet ------------------------------------------------------------------------------------------------------------------
-
-bool eventually(const std::function<bool()>& condition, std::chrono::milliseconds bound) {
-  const auto until = std::chrono::steady_clock::now() + bound;
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > until) return false;
-    std::this_thread::sleep_for(std::chrono::microseconds(200));
-  }
-  return true;
-}
 
 Options fleet_options(unsigned workers, Dispatcher dispatcher) {
   Options options;
@@ -421,7 +412,7 @@ void Fleet::await_pong(ipc::HostEnd& channel) {
   channel.requests.publish();
   ipc::store_load_fence();
   channel.ring_if_asleep();
-  if (!eventually([&] { return channel.responses.has_record(); })) broken("no pong");
+  if (!wait_until([&] { return channel.responses.has_record(); })) broken("no pong");
   if (channel.responses.peek() != ipc::Peek::record) broken("pong");
   channel.responses.pop();
   channel.responses.publish_consumed();
@@ -475,7 +466,7 @@ void Fleet::kill(int index) {
     std::lock_guard lock(mutex_);
     slots_[static_cast<std::size_t>(index)].kill = true;
   }
-  if (!eventually([&] { return deaths_.load() > before; })) broken("a worker that does not die");
+  if (!wait_until([&] { return deaths_.load() > before; })) broken("a worker that does not die");
 }
 
 Loan Fleet::loan(std::size_t bytes) {
@@ -491,7 +482,7 @@ void Fleet::retire(int index) {
     incarnation = slots_[static_cast<std::size_t>(index)].incarnation;
   }
   dispatcher_->retire(index, incarnation);
-  const bool drained = eventually([&] {
+  const bool drained = wait_until([&] {
     std::lock_guard lock(mutex_);
     return slots_[static_cast<std::size_t>(index)].drained;
   });

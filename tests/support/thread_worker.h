@@ -24,6 +24,8 @@
 #include "core/observe/events.h"
 #include "core/observe/log.h"
 #include "ipc/channel.h"
+#include "ipc/packed.h"
+#include "tests/support/wait_until.h"
 
 namespace samovar::test {
 
@@ -94,6 +96,9 @@ enum class Lie {
   releases_unasked,    // releases an argument that it does not have, besides one that it views
 };
 
+// Ends the test program: a side has done what neither may.
+[[noreturn]] void broken(const char* what);
+
 class ThreadWorker {
  public:
   // Told of each call as its handler begins, in the worker's thread.
@@ -140,8 +145,14 @@ class ThreadWorker {
   bool begin_record(const ipc::Request& record, std::vector<BatchItem>& items);  // likewise; this and the next in thread_batch.cc
   bool serve_batch(ipc::Request record);                                         // likewise
   void count_consumed(const ipc::Request& request);
+  std::byte* claim(std::size_t payload_bytes);  // room for a response; null: it has been killed
   bool respond(const ipc::Response& response, bool publish, bool consume_first);
   bool place(ipc::Response& response);  // in the arena, where it is large; false: it has been killed
+  // Does nothing until `condition` or killed. Looks now and then, since nobody is told of a word in a lane.
+  template <typename Condition>
+  void idle_until(Condition&& condition) const {
+    while (!killed_.load() && !condition()) std::this_thread::sleep_for(std::chrono::microseconds(100));
+  }
   bool dies(Point point) const { return fate_.death == point && number_ == fate_.at; }
   void lie(const ipc::Request& request);
   void lie_in_packed(const ipc::Request& request);
@@ -176,9 +187,6 @@ class ThreadWorker {
   std::atomic<std::uint64_t> holding_{0};
   std::thread thread_;
 };
-
-// Waits for `condition` at most `bound`; false when it has not come true.
-bool eventually(const std::function<bool()>& condition, std::chrono::milliseconds bound = std::chrono::seconds(20));
 
 // Options of a pool of thread workers, resolved: as core::resolve would, and quick.
 Options fleet_options(unsigned workers, Dispatcher dispatcher);
