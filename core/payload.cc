@@ -8,6 +8,7 @@
 #include "core/dispatch/call.h"
 #include "core/errors.h"
 #include "core/values/value_codec.h"
+#include "ipc/copy_for_peer.h"
 
 namespace samovar {
 namespace {
@@ -23,15 +24,16 @@ Payload encoded(PayloadKind kind, const Value& value, std::string_view root) {
 
 }  // namespace
 
+void Loan::write(std::span<const std::byte> bytes, std::size_t at) { ipc::copy_for_peer(span_.data() + at, bytes); }
+
 void Payload::write_elements(std::byte* out) const {
   if (parts_.empty()) {
-    if (!view_.empty()) std::memcpy(out, view_.data(), view_.size());
-    return;
+    return ipc::copy_for_peer(out, view_);
   }
   std::uint64_t end = 0;
   for (const detail::PayloadPart& part : parts_) {
     std::memset(out + end, 0, part.at - end);
-    if (!part.bytes.empty()) std::memcpy(out + part.at, part.bytes.data(), part.bytes.size());
+    ipc::copy_for_peer(out + part.at, part.bytes);
     end = part.at + part.bytes.size();
   }
 }

@@ -55,7 +55,7 @@ class TouchingCall final : public TimedTrips {
   Outcome trip() override {
     Result<Loan> loan = pool_.loan(kTouchedBytes);
     if (!loan) return tl::unexpected(loan.error().to_string());
-    std::memcpy(loan->data(), content_.bytes.data(), kTouchedBytes);
+    loan->write(content_.bytes);
     const Result<Reply> reply = pool_.call("checksum", std::move(*loan));
     if (!reply) return tl::unexpected(reply.error().to_string());
     if (reply->value() != Value(content_.checksum)) return tl::unexpected(std::string("a wrong checksum"));

@@ -2,7 +2,6 @@
 
 #include <sys/mman.h>
 
-#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -56,7 +55,7 @@ class TensorSum final : public TimedTrips {
   Outcome trip() override {
     auto loan = pool_.loan_tensor<float>({kTensorElements});
     if (!loan) return tl::unexpected(loan.error().to_string());
-    std::copy(content_.begin(), content_.end(), loan->span().begin());
+    loan->write(content_);
     const Result<Reply> reply = pool_.call("total", std::move(*loan));
     if (!reply) return tl::unexpected(reply.error().to_string());
     if (reply->value() != Value(static_cast<double>(kTensorElements))) return tl::unexpected(std::string("a wrong sum"));

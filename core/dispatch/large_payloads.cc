@@ -5,6 +5,7 @@
 
 #include "core/dispatch/dispatcher.h"
 #include "core/errors.h"
+#include "ipc/copy_for_peer.h"
 
 namespace samovar::core {
 namespace {
@@ -37,7 +38,7 @@ Result<void> Dispatcher::place(Call& call, const Payload& payload, const CallOpt
   }
   Result<std::byte*> copy = block_for(call, call.payload.size(), options);
   if (!copy) return tl::unexpected(std::move(copy.error()));
-  std::memcpy(*copy, call.payload.data(), call.payload.size());
+  ipc::copy_for_peer(*copy, call.payload);
   call.payload = {*copy, call.payload.size()};
   return {};
 }

@@ -7,10 +7,10 @@
 #include <Python.h>
 
 #include <cstddef>
-#include <cstring>
 #include <span>
 #include <vector>
 
+#include "ipc/copy_for_peer.h"
 #include "ipc/message.h"
 #include "python_ext/native/ref.h"
 #include "python_ext/native/tensor_result.h"
@@ -31,7 +31,7 @@ struct Encoded {
   // Requires: `out` has size() bytes.
   void write(std::byte* out) const {
     if (tensors != nullptr) return tensors->write(out);
-    if (!bytes.empty()) std::memcpy(out, bytes.data(), bytes.size());
+    ipc::copy_for_peer(out, bytes);
   }
 };
 

