@@ -170,7 +170,11 @@ bool Dispatcher::enter_in_batch(Batch& batch, std::span<const BatchPrepared> cal
   duty_.set_waiter(&batch);
   const std::uint32_t at_once = std::min(duty_.gather(one.method), kTogetherMax);
   const std::size_t before = std::exchange(batch.entered, batch.entered + calls.size());
-  for (const BatchPrepared& prepared : calls) duty_.enter(*prepared.call);
+  std::array<Call*, kTogetherMax> together;
+  std::ranges::transform(calls, together.begin(), &BatchPrepared::call);
+  if (at_once == 1 || !duty_.enter_batch(std::span(together).first(calls.size()))) {
+    for (const BatchPrepared& prepared : calls) duty_.enter(*prepared.call);
+  }
   // What comes back meanwhile makes room for what follows; a turn for each call would cost as much as the call.
   const std::size_t per_turn = at_once > 1 ? at_once : kCallsPerTurn;
   if (batch.entered / per_turn != before / per_turn || (at_once == 1 && duty_.has_work())) turn();

@@ -45,13 +45,21 @@ void DutyCycle::tell_batch_waiting() {
   if (choose_worker(loads()) < 0 && batching_.next_ready(ipc::now_ns())) tell_waiting();
 }
 
-// Takes the calls of the next batch of `method` out of their list and into batch_: as many as are sure to fit into the lane, if each is
-// a record of its own. Packed they take less.
+// Whether the lane is sure to have room for `call` beside those that `room` has counted, if each is a record of its own. Packed they take
+// less.
+bool DutyCycle::has_room_for(const Slot& slot, const Call& call, LaneRoom& room) const {
+  const std::uint64_t packed = ipc::record_advance(ipc::message_bytes(packed_.bytes_max()));
+  const std::size_t bytes = !call.block ? call.payload.size() : std::max(call.located.size(), ipc::kBlockReferenceBytes);
+  const std::uint64_t advance = ipc::record_advance(ipc::message_bytes(static_cast<std::uint32_t>(bytes)));
+  room.taken += advance;
+  room.largest = std::max({room.largest, advance, std::min(room.taken, packed)});
+  return slot.channel->requests.has_room_for(room.taken, room.largest);
+}
+
+// Takes the calls of the next batch of `method` out of their list and into batch_, as many as have room.
 void DutyCycle::collect_batch(Slot& slot, std::uint32_t method) {
   const std::uint32_t max = std::max(rule_of(method).max, 1u);
-  const std::uint64_t packed = ipc::record_advance(ipc::message_bytes(packed_.bytes_max()));
-  std::uint64_t advances = 0;
-  std::uint64_t largest = 0;
+  LaneRoom room;
   batch_.clear();
   while (batch_.size() < max && batching_.size(method) > 0) {
     Call& call = *batching_.front(method);
@@ -59,12 +67,8 @@ void DutyCycle::collect_batch(Slot& slot, std::uint32_t method) {
       drop_done(call);
       continue;
     }
-    const std::size_t bytes = !call.block ? call.payload.size() : std::max(call.located.size(), ipc::kBlockReferenceBytes);
-    const std::uint64_t advance = ipc::record_advance(ipc::message_bytes(static_cast<std::uint32_t>(bytes)));
-    largest = std::max({largest, advance, std::min(advances + advance, packed)});
-    if (!batch_.empty() && !slot.channel->requests.has_room_for(advances + advance, largest)) break;
+    if (!has_room_for(slot, call, room) && !batch_.empty()) break;
     if (!call.claim(mover_of(call))) continue;  // its waiter has left this very moment
-    advances += advance;
     batching_.remove(call);
     batch_.push_back(&call);
   }
@@ -74,23 +78,47 @@ void DutyCycle::collect_batch(Slot& slot, std::uint32_t method) {
 // room for that one, so the worker never waits for a record that waits for the worker.
 // How many have gone; nothing: not even one, the lane is full.
 std::optional<std::size_t> DutyCycle::send_batch(int index, std::uint32_t method) {
+  collect_batch(slots_[static_cast<std::size_t>(index)], method);
+  const std::size_t sent = send_collected(index);
+  queue_.let_go(sent);
+  if (sent == batch_.size()) return sent;
+  Call& left = *batch_.front();  // a batch of one: for more there is room
+  left.to_queued();
+  batching_.add_again(left, rule_of(method));
+  return std::nullopt;
+}
+
+// The same for `calls`, which have just been admitted and claimed, where they are a whole batch and no other call waits. False: one does, or
+// no worker is free, or its lane is full.
+bool DutyCycle::enter_batch(std::span<Call* const> calls) {
+  const Call& first = *calls.front();
+  if (calls.size() != rule_of(first.method).max || queue_.front() || queue_.has_arrivals_but(calls.size()) || !batching_.empty()) return false;
+  const int index = choose_worker_for(first);
+  if (index < 0) return false;
+  LaneRoom room;
+  for (const Call* call : calls) {
+    if (!has_room_for(slots_[static_cast<std::size_t>(index)], *call, room)) return false;
+  }
+  batch_.assign(calls.begin(), calls.end());
+  send_collected(index);
+  queue_.pass_by(calls.size());
+  ring_workers();
+  return true;
+}
+
+// Sends batch_. How many; not all: its one call had no room.
+std::size_t DutyCycle::send_collected(int index) {
   Slot& slot = slots_[static_cast<std::size_t>(index)];
-  collect_batch(slot, method);
   Place place{.rest = static_cast<std::uint32_t>(batch_.size()), .revocable = !slot.journal.empty()};
-  const bool known = !batch_.empty() && knows(slot, *batch_.front());
+  const bool known = !batch_.empty() && slot.has_method(batch_.front()->method);
   for (std::span<Call* const> left = batch_; !left.empty();) {
     std::size_t gone = known ? send_packed(index, left, place) : 0;
     if (gone == 0) {
       --place.rest;
-      if (!send(index, *left.front(), &place)) {  // a batch of one: for more there is room
-        left.front()->to_queued();
-        batching_.add_again(*left.front(), rule_of(method));
-        return std::nullopt;
-      }
+      if (!send(index, *left.front(), &place)) return 0;
       gone = 1;
     }
     left = left.subspan(gone);
-    queue_.let_go(gone);
   }
   return batch_.size();
 }

@@ -64,7 +64,7 @@ std::size_t DutyCycle::run() {
 void DutyCycle::enter(Call& call) {
   if (call.asynchronous) watch_deadline(call);
   if (keep_for_batch(call)) return call.to_queued(Call::By::waiter);
-  if (!queue_.front() && !queue_.has_arrivals_but_one()) {
+  if (!queue_.front() && !queue_.has_arrivals_but(1)) {
     const int slot = choose_worker_for(call);
     if (slot >= 0 && send(slot, call)) {
       queue_.pass_by();
@@ -127,7 +127,7 @@ void DutyCycle::tell_waiting() {
 }
 
 bool DutyCycle::knows(const Slot& slot, Call& call) {
-  if (call.method < slot.numbers.size() && slot.numbers[call.method] != 0) return true;
+  if (slot.has_method(call.method)) return true;
   give_up(call, unknown_method(methods_.now().name(call.method), {}, options_.module));
   return false;
 }

@@ -132,6 +132,10 @@ class DutyCycle {
   // lane where none waits before it and a worker has room.
   void enter(Call& call);
 
+  // Enters several, as enter(), if they are a whole batch of their method and nothing keeps them from being sent at once. False: nothing of
+  // theirs has changed.
+  bool enter_batch(std::span<Call* const> calls);
+
   // The holder waits for calls with this `waiter`; null: for none. To be taken back before the token is released.
   void set_waiter(const void* waiter) { waiter_ = waiter; }
 
@@ -208,6 +212,7 @@ class DutyCycle {
     std::int64_t watched_since_ns = 0;
 
     explicit Slot(std::uint32_t journal_capacity) : journal(journal_capacity) {}
+    bool has_method(std::uint32_t method) const { return method < numbers.size() && numbers[method] != 0; }
   };
 
   std::span<Slot> slots() { return {slots_.data(), slots_used_}; }
@@ -246,7 +251,13 @@ class DutyCycle {
   bool keep_for_batch(Call& call);  // false: its method takes one at a time
   Call* ready_batch();
   std::optional<std::size_t> send_batch(int index, std::uint32_t method);
+  struct LaneRoom {
+    std::uint64_t taken = 0;    // by the records before, at most
+    std::uint64_t largest = 0;  // of them
+  };
+  bool has_room_for(const Slot& slot, const Call& call, LaneRoom& room) const;
   void collect_batch(Slot& slot, std::uint32_t method);
+  std::size_t send_collected(int index);
   std::size_t send_packed(int index, std::span<Call* const> calls, Place& place);
   void tell_batch_waiting();
 

@@ -117,13 +117,13 @@ class PendingQueue {
   // Whether admitted calls have not reached the list. By the holder.
   bool has_arrivals() const { return listed_ != admitted(); }
 
-  // Whether other admitted calls than the caller's own have not reached the list. By the holder.
-  bool has_arrivals_but_one() const { return listed_ + 1 != admitted(); }
+  // Whether other admitted calls than the holder's own, so many, have not reached the list.
+  bool has_arrivals_but(std::size_t calls) const { return listed_ + calls != admitted(); }
 
-  // An admitted call goes to its worker without having been in the list.
-  void pass_by() {
-    keep();
-    let_go();
+  // Admitted calls go to their worker without having been in the list.
+  void pass_by(std::size_t calls = 1) {
+    listed_ += calls;
+    let_go(calls);
   }
 
   Call* front() const { return list_.front(); }

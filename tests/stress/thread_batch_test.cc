@@ -160,5 +160,55 @@ TEST_P(EachModeOfBatches, idempotent_calls_run_again_on_another_worker) {
   expect_settled(fleet);
 }
 
+TEST_P(EachModeOfBatches, of_a_method_that_their_worker_lacks_fail_once_each) {
+  constexpr std::size_t kCalls = 20;
+  Fleet::Plan plan;
+  plan.numbers[static_cast<std::size_t>(Method::batched) - 1] = 0;
+  Fleet fleet(fleet_options(1, GetParam()), std::move(plan));
+  std::vector<std::atomic<int>> told(kCalls);
+  for (std::size_t i = 0; i < kCalls; ++i) {
+    const auto payload = Sample::make(i, 20);
+    const auto outcome = [&told, i](Result<Reply> reply) { told[i] += !reply && reply.error().code == Code::unknown_method ? 1 : 100; };
+    ASSERT_TRUE(fleet->submit("batched", bytes(payload), outcome, {}));
+  }
+  EXPECT_TRUE(wait_until([&] { return fleet->poll(), std::ranges::all_of(told, [](const auto& times) { return times > 0; }); }));
+  const auto payload = Sample::make(1, 20);
+  for (const auto& outcome : fleet->call_many("batched", std::vector(kCalls, bytes(payload)), {})) EXPECT_EQ(outcome.error().code, Code::unknown_method);
+  for (std::size_t i = 0; i < kCalls; ++i) EXPECT_EQ(told[i], 1) << "call " << i;
+  expect_settled(fleet);
+}
+
+TEST_P(EachModeOfBatches, call_many_of_several_threads_while_workers_die) {
+  constexpr std::size_t kThreads = 3, kRounds = 60, kCalls = 27;  // three whole batches, and a part of one
+  Fleet::Plan plan;
+  plan.fate = [](int, std::uint64_t incarnation) { return incarnation % 2 != 0 ? Fate{kDeaths[incarnation % std::size(kDeaths)], 7 * incarnation % 90} : Fate{}; };
+  Fleet fleet(fleet_options(2, GetParam()), std::move(plan));
+  std::atomic<std::size_t> right{0}, lost{0};
+  {
+    std::vector<std::jthread> threads;
+    for (std::size_t t = 0; t < kThreads; ++t) {
+      threads.emplace_back([&, t] {
+        for (std::size_t round = 0; round < kRounds; ++round) {
+          std::vector<std::vector<std::byte>> samples;
+          for (std::size_t i = 0; i < kCalls; ++i) samples.push_back(Sample::make((t * kRounds + round) * kCalls + i, 12 + i));
+          std::vector<Payload> payloads;
+          for (const auto& sample : samples) payloads.push_back(bytes(sample));
+          const auto outcomes = fleet->call_many("batched", payloads, {});
+          for (std::size_t i = 0; i < kCalls; ++i) {
+            if (outcomes[i]) right += Sample::is_reply_to(outcomes[i]->data(), samples[i]);
+            if (!outcomes[i]) lost += outcomes[i].error().code == Code::worker_lost;
+          }
+        }
+      });
+    }
+    if (GetParam() == Dispatcher::manual) (void)wait_until([&] { return fleet->poll(), right + lost == kThreads * kRounds * kCalls; });
+  }
+  EXPECT_EQ(right + lost, kThreads * kRounds * kCalls);
+  EXPECT_GE(right, kThreads * kRounds * kCalls / 2);
+  EXPECT_TRUE(wait_until([&] { return fleet.deaths() > 0; }));
+  EXPECT_TRUE(fleet.violations().empty());
+  expect_settled(fleet);
+}
+
 }  // namespace
 }  // namespace samovar::test

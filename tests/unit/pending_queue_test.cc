@@ -153,6 +153,17 @@ TEST_F(Queue, admits_several_at_once_as_far_as_there_is_room) {
   EXPECT_EQ(queue.admit_several(ticket, 1), 0u);
 }
 
+TEST_F(Queue, calls_that_pass_by_take_no_place_and_are_no_arrivals) {
+  PendingQueue queue(5);
+  std::uint64_t ticket = 0;
+  EXPECT_EQ(queue.admit_several(ticket, 4), 4u);
+  EXPECT_FALSE(queue.has_arrivals_but(4));
+  EXPECT_TRUE(queue.has_arrivals_but(3));
+  queue.pass_by(4);
+  EXPECT_FALSE(queue.has_arrivals());
+  EXPECT_EQ(queue.size(), 0u);
+}
+
 TEST_F(Queue, a_requeued_call_takes_a_place_but_is_never_refused_one) {
   PendingQueue queue(2);
   Call& first = admitted(queue);
