@@ -114,7 +114,7 @@ TEST_P(EachMode, a_probe_that_fails_opens_it_again) {
   EXPECT_EQ(code_of(lose(fleet)), Code::worker_lost);
   EXPECT_TRUE(wait_until([&] {
     (void)call(fleet, "hold", {.timeout = 5ms});
-    return told.count(EventKind::breaker_opened, "hold") == 2;
+    return told.count(EventKind::breaker_opened, "hold") >= 2;  // each refusal lasts 1 ms: it may be a third one by then
   }));
   EXPECT_EQ(told.count(EventKind::breaker_closed, "hold"), 0u);
   fleet.release(0);
