@@ -43,6 +43,26 @@ tl::expected<Tail, std::string> read_tail(std::span<const std::byte> bytes) {
   return tail;
 }
 
+// Bytes of a tensor's elements. False: there is no such tensor.
+bool count_bytes(std::uint32_t item_bytes, std::span<const std::uint64_t> shape, std::uint64_t& out) {
+  // Of the dimensions that are not zero, since those of a slice count, too: (0, 2**62, 2**62) has no bytes and could still not be used.
+  std::uint64_t bytes = item_bytes;
+  bool empty = false;
+  for (const std::uint64_t dimension : shape) {
+    empty |= dimension == 0;
+    if (dimension > kTensorBytesMax || __builtin_mul_overflow(bytes, std::max<std::uint64_t>(dimension, 1), &bytes) || bytes > kTensorBytesMax) return false;
+  }
+  out = empty ? 0 : bytes;
+  return shape.size() <= kTensorRankMax;
+}
+
+// Requires: count_bytes() has said no.
+std::string why_no_bytes(std::span<const std::uint64_t> shape) {
+  if (shape.size() > kTensorRankMax) return "has " + std::to_string(shape.size()) + " dimensions, and " + std::to_string(kTensorRankMax) + " is the most";
+  if (std::ranges::any_of(shape, [](std::uint64_t dimension) { return dimension > kTensorBytesMax; })) return "has a negative dimension: " + shape_text(shape);
+  return "of shape " + shape_text(shape) + " has more than 2**63 bytes";
+}
+
 }  // namespace
 
 std::string_view name_of(DType dtype) {
@@ -62,20 +82,9 @@ std::string shape_text(std::span<const std::uint64_t> shape) {
 }
 
 tl::expected<std::uint64_t, std::string> tensor_bytes(std::uint32_t item_bytes, std::span<const std::uint64_t> shape) {
-  if (shape.size() > kTensorRankMax) {
-    return wrong("has " + std::to_string(shape.size()) + " dimensions, and " + std::to_string(kTensorRankMax) + " is the most");
-  }
-  // Of the dimensions that are not zero, since those of a slice count, too: (0, 2**62, 2**62) has no bytes and could still not be used.
-  std::uint64_t bytes = item_bytes;
-  bool empty = false;
-  for (const std::uint64_t dimension : shape) {
-    if (dimension > kTensorBytesMax) return wrong("has a negative dimension: " + shape_text(shape));
-    empty |= dimension == 0;
-    if (__builtin_mul_overflow(bytes, std::max<std::uint64_t>(dimension, 1), &bytes) || bytes > kTensorBytesMax) {
-      return wrong("of shape " + shape_text(shape) + " has more than 2**63 bytes");
-    }
-  }
-  return empty ? 0 : bytes;
+  std::uint64_t bytes;
+  if (count_bytes(item_bytes, shape, bytes)) return bytes;
+  return wrong(why_no_bytes(shape));
 }
 
 void TensorLayout::clear() {
@@ -94,13 +103,13 @@ tl::expected<std::uint64_t, std::string> TensorLayout::add(DType dtype, std::uin
   }
   if (count_ > 0 && name.empty() != names_.empty()) return wrong("either all tensors of a payload have names or none has");
   if (std::find(names_.begin(), names_.end(), name) != names_.end()) return wrong("two tensors are named \"" + std::string(name) + "\"");
-  const auto bytes = tensor_bytes(item_bytes, shape);
-  if (!bytes) return wrong(count_, bytes.error());
+  std::uint64_t bytes;
+  if (!count_bytes(item_bytes, shape, bytes)) return wrong(count_, why_no_bytes(shape));
   const std::uint64_t offset = (data_bytes_ + kTensorAlignment - 1) & ~std::uint64_t{kTensorAlignment - 1};
-  if (*bytes > kTensorBytesMax - kTensorHeaderBytesMax - offset) return wrong("the tensors have more than 2**63 bytes together");
+  if (bytes > kTensorBytesMax - kTensorHeaderBytesMax - offset) return wrong("the tensors have more than 2**63 bytes together");
   if (offset > data_bytes_) gaps_.push_back({data_bytes_, offset - data_bytes_});
   put(dtype, item_bytes, shape, name, offset);
-  data_bytes_ = offset + *bytes;
+  data_bytes_ = offset + bytes;
   return offset;
 }
 
@@ -172,7 +181,8 @@ tl::expected<void, std::string> TensorHeader::parse(std::uint32_t count, std::ui
   std::size_t at = 0;
   for (std::size_t i = 0; i < count; ++i) {
     if (words_.size() - at < kTensorFixedBytes / 8) return wrong(i, "is missing in the header");
-    TensorEntry entry{.offset = words_[at]};
+    TensorEntry& entry = entries_.emplace_back();
+    entry.offset = words_[at];
     const auto word = std::bit_cast<EntryWord>(words_[at + 1]);
     at += kTensorFixedBytes / 8;
     if (word.dtype > kDTypeMax) return wrong(i, "has the unknown dtype " + std::to_string(word.dtype));
@@ -189,19 +199,16 @@ tl::expected<void, std::string> TensorHeader::parse(std::uint32_t count, std::ui
     entry.name = {reinterpret_cast<const char*>(words_.data() + at + word.rank), word.name_bytes};
     at += word.rank + name_words;
 
-    const auto bytes = tensor_bytes(entry.item_bytes, entry.shape);
-    if (!bytes) return wrong(i, bytes.error());
-    entry.bytes = *bytes;
+    if (!count_bytes(entry.item_bytes, entry.shape, entry.bytes)) return wrong(i, why_no_bytes(entry.shape));
     if (entry.offset % alignment_of(entry.dtype) != 0) return wrong(i, "is not aligned: it begins at " + std::to_string(entry.offset));
     if (entry.offset > data_bytes || entry.bytes > data_bytes - entry.offset) {
       return wrong(i, "of " + std::to_string(entry.bytes) + " bytes at " + std::to_string(entry.offset) + " does not lie within the " +
                           std::to_string(data_bytes) + " bytes before the header");
     }
-    if (i > 0 && entry.name.empty() != entries_.front().name.empty()) return wrong(i, "has a name and others have none, or the other way round");
-    for (const TensorEntry& other : entries_) {
+    if (entry.name.empty() != entries_.front().name.empty()) return wrong(i, "has a name and others have none, or the other way round");
+    for (const TensorEntry& other : std::span(entries_.data(), i)) {
       if (!entry.name.empty() && other.name == entry.name) return wrong(i, "has the name of another one");
     }
-    entries_.push_back(entry);
   }
   if (at != words_.size()) return wrong("its header has " + std::to_string((words_.size() - at) * 8) + " bytes more than its tensors need");
   return {};

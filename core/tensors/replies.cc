@@ -35,9 +35,9 @@ Result<void> read_header(const Reply& reply, std::span<const std::byte> beside, 
   return {};
 }
 
-TensorView view_of(const Reply& reply, detail::ReplyHold hold, const ipc::TensorEntry& entry) {
-  return TensorView(std::move(hold), std::string(entry.name), static_cast<DType>(entry.dtype), entry.item_bytes, Shape(entry.shape),
-                    reply.data().subspan(entry.offset, entry.bytes));
+Result<TensorView> view_of(const Reply& reply, detail::ReplyHold hold, const ipc::TensorEntry& entry) {
+  return Result<TensorView>(tl::in_place, std::move(hold), entry.name, static_cast<DType>(entry.dtype), entry.item_bytes, entry.shape,
+                            reply.data().subspan(entry.offset, entry.bytes));
 }
 
 }  // namespace
@@ -73,7 +73,7 @@ Result<std::vector<TensorView>> Reply::tensors() const {
   std::vector<TensorView> views;
   views.reserve(header.tensors().size());
   const detail::ReplyHold hold(call_);
-  for (const ipc::TensorEntry& entry : header.tensors()) views.push_back(view_of(*this, hold, entry));
+  for (const ipc::TensorEntry& entry : header.tensors()) views.push_back(*view_of(*this, hold, entry));
   return views;
 }
 

@@ -165,7 +165,7 @@ template <typename T>
 class TensorLoan {
  public:
   // Made by Pool::loan_tensor().
-  TensorLoan(detail::OneLoan loan, const Shape& shape) : loan_(std::move(loan)), shape_(shape) {}
+  TensorLoan(detail::OneLoan&& loan, const Shape& shape) : loan_(std::move(loan)), shape_(shape) {}
 
   std::span<T> span() const { return {reinterpret_cast<T*>(loan_.loan.data()), loan_.bytes / sizeof(T)}; }
   const Shape& shape() const { return shape_; }
@@ -187,7 +187,7 @@ Result<TensorLoan<T>> Pool::loan_tensor(const Shape& shape, Duration wait) {
   static_assert(TensorElement<T>, "an element of a tensor is a bool, a number, std::byte, float16, bfloat16 or std::complex");
   Result<detail::OneLoan> loan = loan_one(dtype_of<T>(), shape, wait);
   if (!loan) return tl::unexpected(std::move(loan.error()));
-  return TensorLoan<T>(std::move(*loan), shape);
+  return Result<TensorLoan<T>>(tl::in_place, std::move(*loan), shape);  // as in Reply::tensor(): a move less
 }
 
 // --- reading ------------------------------------------------------------------------------------------------------------
@@ -221,8 +221,9 @@ class SAMOVAR_API ReplyHold {
 class TensorView {
  public:
   // Made by Reply.
-  TensorView(detail::ReplyHold hold, std::string name, DType dtype, std::size_t item_bytes, const Shape& shape, std::span<const std::byte> elements)
-      : hold_(std::move(hold)), name_(std::move(name)), dtype_(dtype), item_bytes_(item_bytes), shape_(shape), elements_(elements) {}
+  TensorView(detail::ReplyHold hold, std::string_view name, DType dtype, std::size_t item_bytes, std::span<const std::uint64_t> shape,
+             std::span<const std::byte> elements)
+      : hold_(std::move(hold)), name_(name), dtype_(dtype), item_bytes_(item_bytes), shape_(shape), elements_(elements) {}
 
   const std::string& name() const { return name_; }  // empty: it has none
   DType dtype() const { return dtype_; }
@@ -262,6 +263,9 @@ class TensorView {
 template <typename T>
 class TensorViewOf {
  public:
+  // Made by Reply. Requires: the elements of `view` are T.
+  explicit TensorViewOf(TensorView&& view) : view_(std::move(view)) {}
+
   const std::string& name() const { return view_.name(); }
   const Shape& shape() const { return view_.shape(); }
   std::uint64_t size() const { return view_.size(); }
@@ -279,9 +283,6 @@ class TensorViewOf {
   }
 
  private:
-  friend class Reply;
-  explicit TensorViewOf(TensorView view) : view_(std::move(view)) {}
-
   TensorView view_;
 };
 
@@ -291,7 +292,7 @@ Result<TensorViewOf<T>> Reply::tensor(std::string_view name) const {
   Result<TensorView> view = tensor(name);
   if (!view) return tl::unexpected(std::move(view.error()));
   if (auto wrong = view->check(dtype_of<T>(), kRank)) return tl::unexpected(std::move(*wrong));
-  return TensorViewOf<T>(std::move(*view));
+  return Result<TensorViewOf<T>>(tl::in_place, std::move(*view));
 }
 
 }  // namespace samovar
